@@ -1,0 +1,67 @@
+/**
+ * Exact money: every amount is a `bigint` in its asset's smallest unit; text appears only at the edges, and only here.
+ */
+
+/** How a division that does not come out even is settled. `down` is toward zero. */
+export type Rounding = 'half_even' | 'half_up' | 'down'
+
+/** Why a text is not an amount. */
+export type DecimalFault = 'not_a_number' | 'too_many_digits' | 'too_many_places'
+
+/** The most digits a number may have at any edge (http-api.md, "Common"). */
+export const MAX_DIGITS = 38
+
+const PLAIN = /^(-?)([0-9]+)(?:\.([0-9]+))?$/
+const MAX_TEXT = 100
+
+/**
+ * Reads a decimal text (`"28165.47"`, digits on both sides of a point if there is one, no exponent) as units of
+ * 10^-scale. Places count by value: `"1.500"` has one. A leading minus is read; whoever wants none says so after.
+ */
+export function parseDecimal(text: string, scale: number): bigint | DecimalFault {
+  if (text.length > MAX_TEXT) return 'too_many_digits'
+  const match = PLAIN.exec(text)
+  if (match === null) return 'not_a_number'
+  const [, sign, whole = '', places = ''] = match
+  const significant = places.replace(/0+$/, '')
+  if (whole.replace(/^0+/, '').length + significant.length > MAX_DIGITS) return 'too_many_digits'
+  if (significant.length > scale) return 'too_many_places'
+  const units = BigInt(whole + significant.padEnd(scale, '0'))
+  return sign === '-' ? -units : units
+}
+
+/** Writes units of 10^-scale as the canonical decimal text: no exponent, no trailing zeros, `-` only below zero. */
+export function formatDecimal(units: bigint, scale: number): string {
+  const sign = units < 0n ? '-' : ''
+  const digits = (units < 0n ? -units : units).toString().padStart(scale + 1, '0')
+  const whole = digits.slice(0, digits.length - scale)
+  const places = digits.slice(digits.length - scale).replace(/0+$/, '')
+  return places === '' ? sign + whole : `${sign}${whole}.${places}`
+}
+
+/** The number of places a decimal text has by value: `"0.0100"` → 2. The text must be one `parseDecimal` accepts. */
+export function placesOf(text: string): number {
+  const point = text.indexOf('.')
+  return point === -1 ? 0 : text.slice(point + 1).replace(/0+$/, '').length
+}
+
+/** numerator / denominator, rounded as the rule says; the denominator is above zero. */
+export function divideRounded(numerator: bigint, denominator: bigint, rounding: Rounding): bigint {
+  const magnitude = numerator < 0n ? -numerator : numerator
+  const quotient = magnitude / denominator
+  const twice = (magnitude % denominator) * 2n
+  const up = roundsUp(rounding, twice, denominator, quotient)
+  const rounded = up ? quotient + 1n : quotient
+  return numerator < 0n ? -rounded : rounded
+}
+
+function roundsUp(rounding: Rounding, twice: bigint, denominator: bigint, quotient: bigint): boolean {
+  switch (rounding) {
+    case 'down':
+      return false
+    case 'half_up':
+      return twice >= denominator
+    case 'half_even':
+      return twice > denominator || (twice === denominator && quotient % 2n === 1n)
+  }
+}
