@@ -1,0 +1,76 @@
+import pg from 'pg'
+
+export type Database = pg.Pool
+/** A connection inside a transaction. */
+export type Connection = pg.PoolClient
+
+/** Where a database is: a URL, or the parts of the embedded server's private socket. */
+export type DatabaseAddress =
+  | { readonly url: string }
+  | {
+      readonly host: string
+      readonly port: number
+      readonly user: string
+      readonly password: string
+      readonly database: string
+    }
+
+const INT8 = 20
+
+/** A pool of connections; `int8` comes back as bigint, `numeric` as text, so that no amount ever is a float. */
+export function openDatabase(address: DatabaseAddress, connections: number): Database {
+  const target = 'url' in address ? { connectionString: address.url } : address
+  const pool = new pg.Pool({
+    ...target,
+    max: connections,
+    application_name: 'legwork',
+    types: {
+      getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+        oid === INT8 ? (value: string) => BigInt(value) : pg.types.getTypeParser(oid, format as 'text'),
+    },
+  })
+  // A connection that breaks while idle is replaced at the next use; without a listener it would end the process.
+  pool.on('error', () => {})
+  return pool
+}
+
+/** Errors after which the same transaction may simply be run again. */
+const SERIALIZATION_FAILURES: ReadonlySet<string> = new Set(['40001', '40P01'])
+const ATTEMPTS = 5
+
+/** Runs `work` in one transaction; again, at most five times, where the database asks for that. */
+export async function transaction<Result>(
+  database: Database,
+  work: (connection: Connection) => Promise<Result>,
+): Promise<Result> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await once(database, work)
+    } catch (error) {
+      if (attempt === ATTEMPTS || !SERIALIZATION_FAILURES.has(codeOf(error))) throw error
+    }
+  }
+}
+
+async function once<Result>(database: Database, work: (connection: Connection) => Promise<Result>): Promise<Result> {
+  const connection = await database.connect()
+  let broken: Error | undefined
+  try {
+    await connection.query('begin')
+    const result = await work(connection)
+    await connection.query('commit')
+    return result
+  } catch (error) {
+    await connection.query('rollback').catch((rollbackError: Error) => {
+      broken = rollbackError
+    })
+    throw error
+  } finally {
+    connection.release(broken)
+  }
+}
+
+/** The SQLSTATE or system code of an error; empty when it has none. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
+}

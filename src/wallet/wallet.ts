@@ -1,0 +1,102 @@
+/**
+ * The port to a wallet: whoever holds the money. What a call may answer, and what each answer means, is
+ * the wallet protocol (docs/wallet-protocol.md) in types; every implementation gives the same guarantees for its level.
+ *
+ * Calls are made one by one and may be under way side by side in any number; an implementation that can take several
+ * in one step lets those that are waiting travel together.
+ */
+
+/** The levels of the protocol; each includes the ones before it. */
+export type WalletLevel = 'basic' | 'reversals' | 'batch' | 'settlements'
+
+export type Reason = 'TRADE_SETTLEMENT' | 'FEE_COLLECTION' | 'SETTLEMENT_ROLLBACK' | 'DEPOSIT' | 'WITHDRAWAL'
+
+/** What an operation moves. `amount` is above zero, in the smallest unit of `currency`. */
+export interface Movement {
+  readonly type: 'debit' | 'credit'
+  readonly userId: string
+  readonly currency: string
+  readonly amount: bigint
+  readonly reason: Reason
+}
+
+/** One movement under a key of its own; the same key moves money once, however often it is called. */
+export interface Operation extends Movement {
+  readonly key: string
+  /** Null only for deposits and withdrawals. */
+  readonly tradeId: string | null
+}
+
+/** All movements of a trade under one key: applied all or not at all. */
+export interface SettlementCall {
+  readonly key: string
+  readonly tradeId: string
+  readonly legs: readonly Movement[]
+}
+
+/**
+ * What is known after a call. `applied`: done, now or before (`replayed`). `refused`: will not be done; nothing changed.
+ * `deferred`: this call was not taken; `reached` says whether the wallet itself said so (429) or could not be reached.
+ * `unanswered`: perhaps done. `fault`: the key has moved other money (IDEMPOTENCY_KEY_REUSED): a person must look.
+ */
+export type Outcome<Done = unknown> =
+  | { readonly outcome: 'applied'; readonly replayed: boolean; readonly done: Done }
+  | { readonly outcome: 'refused'; readonly code: string; readonly detail: string; readonly amounts?: Shortfall }
+  | {
+      readonly outcome: 'deferred'
+      readonly code: string
+      readonly detail: string
+      readonly reached: boolean
+      readonly retryAfterMs: number | null
+    }
+  | {
+      readonly outcome: 'unanswered'
+      readonly code: string
+      readonly detail: string
+      readonly retryAfterMs: number | null
+    }
+  | { readonly outcome: 'fault'; readonly code: string; readonly detail: string }
+
+/** Of a refusal for want of funds, in the smallest unit of the currency. */
+export interface Shortfall {
+  readonly available: bigint
+  readonly required: bigint
+}
+
+/** `balanceAfter` is the total, in the smallest unit. */
+export interface OperationDone {
+  readonly balanceAfter: bigint
+  readonly appliedAtMs: number
+}
+
+/** `reversed`: it had been applied and is undone. `cancelled`: it had never arrived, or had been refused. */
+export interface ReversalDone {
+  readonly status: 'reversed' | 'cancelled'
+}
+
+export interface Capabilities {
+  readonly level: WalletLevel
+  /** The most operations and settlements one call may carry. */
+  readonly batchMax: number
+  readonly settlementsMax: number
+}
+
+export interface Balance {
+  readonly userId: string
+  readonly currency: string
+  readonly available: bigint
+  readonly held: bigint
+  readonly total: bigint
+}
+
+export interface Wallet {
+  capabilities(): Promise<Capabilities>
+  /** One debit or credit. */
+  apply(operation: Operation): Promise<Outcome<OperationDone>>
+  /** All legs of a trade at once (level `settlements`). */
+  settle(settlement: SettlementCall): Promise<Outcome<null>>
+  /** Undoes whatever the key did, and refuses the key from now on (level `reversals`). */
+  reverse(key: string, reason: Reason): Promise<Outcome<ReversalDone>>
+  /** Null: the currency is not known. An account never used has zeros. */
+  balance(userId: string, currency: string): Promise<Balance | null>
+}
