@@ -1,0 +1,509 @@
+/**
+ * The settlement machine: what happens to one trade after each thing that can happen to it.
+ *
+ * `next` is a pure function of (settlement, event, now): no I/O, no clock, no randomness. Whoever drives it performs the
+ * effects in order and feeds back what came of them. After a crash it is begun again from what was stored last: the keys
+ * of all calls follow from the trade, so a call that may have been made is simply made again. Only what can't be derived
+ * is stored: a turn backward, a wait, a new epoch, the end (`save`, `wait`, `finish`).
+ *
+ * Phases: `forward` (legs are applied in order) → `settled`, or → `backward` (legs that may have been applied are undone,
+ * newest first) → `failed` (nothing is left of it) or `parked` (the rollback is incomplete and goes on slowly). The fee
+ * never turns a settlement: it is owed, retried on its own, and parked by itself. docs/state-machine.md shows the table.
+ *
+ * Whoever holds the lease is authoritative; a process that lost it finds that its next `save`, `wait` or `finish`
+ * changes nothing. Until then its calls are repeats of calls under the same keys, or, where the wallet keeps reversals,
+ * meet the reversal of a leg that may have been sent.
+ */
+import { backoffMs, type RetryPolicy } from './backoff.ts'
+import type { LegName } from './legs.ts'
+
+export type Rail = 'atomic' | 'saga'
+/** What a call is made for: a leg on the saga rail, the whole settlement on the atomic one. */
+export type StepName = LegName | 'settlement'
+
+/** What never changes about a settlement while an epoch lasts. */
+export interface Plan {
+  readonly rail: Rail
+  /** In the order they are applied; `fee`, if any, is last. Empty: nothing moves. */
+  readonly steps: readonly StepName[]
+  /** By reversal of the key where the wallet keeps reversals, else by the opposite operation under a key of its own. */
+  readonly undo: 'reversal' | 'opposite'
+  /** Whether the wallet recognises a repeated key; if not, no call is ever made twice. */
+  readonly repeatable: boolean
+}
+
+export interface Failure {
+  readonly step: StepName
+  /** Of the wallet, or UNREACHABLE, TIMEOUT, …: the catalogue is core/errors.ts. */
+  readonly code: string
+  readonly detail: string
+}
+
+/** What is known of one step in this epoch. `inDoubt`: somebody may have sent it, and no answer is known. */
+export interface Step {
+  readonly state: 'waiting' | 'applied' | 'refused' | 'unanswered' | 'reversed'
+  readonly inDoubt: boolean
+  /** Calls that count: those the wallet took or refused to take; none while it could not be reached at all. */
+  readonly attempts: number
+  /** Refusals in a row while in doubt; without reversals one alone is not believed. */
+  readonly refusals: number
+  /** The opposite operation was sent (recorded only where no call may be repeated). */
+  readonly undoSent: boolean
+  readonly lastError: Failure | null
+}
+
+export type Phase = 'forward' | 'backward' | 'settled' | 'failed' | 'parked'
+export type Rollback = 'not_needed' | 'running' | 'complete' | 'incomplete'
+/** Of a settled trade's fee leg: `owed` is retried on its own, `parked` waits for a person. */
+export type FeeState = 'none' | 'owed' | 'parked'
+
+export interface Settlement {
+  readonly phase: Phase
+  /** How many times it was begun anew after a complete rollback. */
+  readonly epoch: number
+  /** The fee leg's own epoch: as `epoch`, and one more for each time it is tried again after a refusal. */
+  readonly feeEpoch: number
+  readonly steps: readonly Step[]
+  readonly rollback: Rollback
+  readonly fee: FeeState
+  /** Calls made for the undo that is under way. */
+  readonly undoAttempts: number
+  /** A new epoch begins as soon as the rollback is complete. */
+  readonly requeued: boolean
+  /** Nothing more happens by itself: a key moved other money, or a call that may not be repeated got no answer. */
+  readonly held: boolean
+  /** Why it turned, or why its fee is parked. */
+  readonly failure: Failure | null
+}
+
+/** What is known after a call (the wallet port's outcomes, without what they carry for others). */
+export type Answer =
+  | { readonly outcome: 'applied' }
+  | { readonly outcome: 'refused' | 'fault'; readonly code: string; readonly detail: string }
+  | {
+      readonly outcome: 'deferred' | 'unanswered'
+      readonly code: string
+      readonly detail: string
+      /** False when the wallet could not be reached at all: that uses up no attempt. */
+      readonly reached: boolean
+      readonly retryAfterMs: number | null
+    }
+
+export type Event =
+  /** Work begins; `resumed`: another process held the lease and may have gone further than what was stored. */
+  | { readonly type: 'begin'; readonly resumed: boolean }
+  /** A wait is over. */
+  | { readonly type: 'due' }
+  /** A call came back; `random` (0 to below 1) spreads the wait that may follow. */
+  | {
+      readonly type: 'answer'
+      readonly call: 'apply' | 'undo'
+      readonly step: number
+      readonly answer: Answer
+      readonly random: number
+    }
+  /** An operator retries a dead letter. */
+  | { readonly type: 'requeue' }
+  /** An operator has dealt with it elsewhere: nothing more happens by itself. */
+  | { readonly type: 'resolve' }
+
+export type Effect =
+  /** Store the settlement, under the lease, before anything that follows. */
+  | { readonly type: 'save' }
+  | { readonly type: 'apply'; readonly step: number }
+  | { readonly type: 'undo'; readonly step: number; readonly how: 'reversal' | 'opposite' }
+  /** Store it, give the lease back, go on at `untilMs` with `due`. */
+  | { readonly type: 'wait'; readonly untilMs: number }
+  /** Store it as at rest in its phase; `againAtMs`: it goes on by itself then. */
+  | { readonly type: 'finish'; readonly againAtMs: number | null }
+
+export interface Next {
+  readonly settlement: Settlement
+  readonly effects: readonly Effect[]
+}
+
+/** The rules of one decision, so that each function below takes only what changes. */
+interface Context {
+  readonly plan: Plan
+  readonly policy: RetryPolicy
+  readonly now: number
+}
+
+const FRESH: Step = { state: 'waiting', inDoubt: false, attempts: 0, refusals: 0, undoSent: false, lastError: null }
+
+/** A settlement nobody has acted on. */
+export function newSettlement(plan: Plan, epoch = 0): Settlement {
+  return {
+    phase: 'forward',
+    epoch,
+    feeEpoch: epoch,
+    steps: plan.steps.map(() => FRESH),
+    rollback: 'not_needed',
+    fee: 'none',
+    undoAttempts: 0,
+    requeued: false,
+    held: false,
+    failure: null,
+  }
+}
+
+/** The key of a step's call, the same in every process and after every crash (wallet-protocol.md, "Keys"). */
+export function keyOf(tradeId: string, settlement: Settlement, step: StepName): string {
+  if (step === 'settlement') return `${tradeId}:${settlement.epoch}`
+  return `${tradeId}:${step === 'fee' ? settlement.feeEpoch : settlement.epoch}:${step}`
+}
+
+/** Retries of the step that took the most, in this epoch. */
+export function retryCount(settlement: Settlement): number {
+  return settlement.steps.reduce((most, step) => Math.max(most, step.attempts - 1), 0)
+}
+
+/** What follows from an event. Throws only for an event that can't happen in this phase: a bug of the caller. */
+export function next(settlement: Settlement, event: Event, now: number, plan: Plan, policy: RetryPolicy): Next {
+  const context: Context = { plan, policy, now }
+  switch (event.type) {
+    case 'begin':
+      return proceed(event.resumed ? doubtAll(settlement, plan) : settlement, context)
+    case 'due':
+      return proceed(settlement, context)
+    case 'answer':
+      return answered(settlement, event, context)
+    case 'requeue':
+      return requeue(settlement, context)
+    case 'resolve':
+      return resolve(settlement)
+  }
+}
+
+/** A process that is gone (or asleep) may have sent any leg; where calls are recorded first, the record is exact. */
+function doubtAll(settlement: Settlement, plan: Plan): Settlement {
+  if (settlement.phase !== 'forward' || !plan.repeatable) return settlement
+  const steps = settlement.steps.map(step => (step.state === 'waiting' ? { ...step, inDoubt: true } : step))
+  return { ...settlement, steps }
+}
+
+function proceed(settlement: Settlement, context: Context): Next {
+  switch (settlement.phase) {
+    case 'forward':
+      return advance(settlement, context)
+    case 'backward':
+    case 'parked':
+      return takeBack(settlement, context)
+    case 'settled':
+      return settlement.fee === 'owed'
+        ? applyStep(settlement, settlement.steps.length - 1, context)
+        : { settlement, effects: [{ type: 'finish', againAtMs: null }] }
+    case 'failed':
+      return { settlement, effects: [{ type: 'finish', againAtMs: null }] }
+  }
+}
+
+// Forward
+
+function advance(settlement: Settlement, context: Context): Next {
+  const index = settlement.steps.findIndex(step => step.state !== 'applied')
+  if (index === -1) return rest({ ...settlement, phase: 'settled' }, null)
+  return applyStep(settlement, index, context)
+}
+
+function applyStep(settlement: Settlement, index: number, { plan }: Context): Next {
+  if (plan.repeatable) return { settlement, effects: [{ type: 'apply', step: index }] }
+  const step = stepAt(settlement, index)
+  if (step.inDoubt) return hold(settlement, plan, index, step.lastError ?? noAnswer(plan, index))
+  const recorded = withStep(settlement, index, { state: 'unanswered', inDoubt: true })
+  return { settlement: recorded, effects: [{ type: 'save' }, { type: 'apply', step: index }] }
+}
+
+function answered(settlement: Settlement, event: Event & { type: 'answer' }, context: Context): Next {
+  const isFee = context.plan.steps[event.step] === 'fee'
+  switch (settlement.phase) {
+    case 'forward':
+      return isFee ? feeAnswered(settlement, event, context) : forwardAnswered(settlement, event, context)
+    case 'settled':
+      return feeAnswered(settlement, event, context)
+    case 'backward':
+    case 'parked':
+      return event.call === 'apply'
+        ? inquiryAnswered(settlement, event, context)
+        : undoAnswered(settlement, event, context)
+    case 'failed':
+      throw new Error(`an answer to step ${event.step} of a settlement that has failed`)
+  }
+}
+
+type Answered = Event & { type: 'answer' }
+
+function forwardAnswered(settlement: Settlement, event: Answered, context: Context): Next {
+  const { plan, policy, now } = context
+  const learnt = learn(settlement, event, plan)
+  const step = stepAt(learnt, event.step)
+  const { answer } = event
+  switch (answer.outcome) {
+    case 'applied':
+      return advance(learnt, context)
+    case 'fault':
+      return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
+    case 'refused':
+      if (step.state === 'refused') return turn(neverSentAfter(learnt, event.step), event.step, context)
+      return wait(learnt, now + backoffMs(policy, policy.retryBackoffMs, step.refusals, event.random, null))
+    case 'deferred':
+    case 'unanswered':
+      if (answer.outcome === 'unanswered' && !plan.repeatable) return hold(learnt, plan, event.step, step.lastError)
+      if (step.attempts > policy.retryMaxAttempts) return turn(learnt, event.step, context)
+      return wait(learnt, retryAt(step, answer.retryAfterMs, event.random, context))
+  }
+}
+
+/** Nobody sends a leg before the one in front of it is applied, so one that is refused was the last that was sent. */
+function neverSentAfter(settlement: Settlement, index: number): Settlement {
+  const steps = settlement.steps.map((step, at) =>
+    at > index && step.state === 'waiting' ? { ...step, inDoubt: false } : step,
+  )
+  return { ...settlement, steps }
+}
+
+// The fee
+
+function feeAnswered(settlement: Settlement, event: Answered, context: Context): Next {
+  const { plan, policy } = context
+  const learnt: Settlement = { ...learn(settlement, event, plan), phase: 'settled' }
+  const step = stepAt(learnt, event.step)
+  const { answer } = event
+  switch (answer.outcome) {
+    case 'applied':
+      return rest({ ...learnt, fee: 'none', failure: null }, null)
+    case 'fault':
+      return parkFee(learnt, step.lastError)
+    case 'refused':
+      if (step.state === 'refused') return parkFee(learnt, step.lastError)
+      return rest({ ...learnt, fee: 'owed' }, retryAt(step, null, event.random, context))
+    case 'deferred':
+    case 'unanswered': {
+      const isOver = step.attempts > policy.retryMaxAttempts
+      if (isOver || (answer.outcome === 'unanswered' && !plan.repeatable)) return parkFee(learnt, step.lastError)
+      return rest({ ...learnt, fee: 'owed' }, retryAt(step, answer.retryAfterMs, event.random, context))
+    }
+  }
+}
+
+function parkFee(settlement: Settlement, failure: Failure | null): Next {
+  return rest({ ...settlement, fee: 'parked', failure }, null)
+}
+
+// Backward
+
+/** The decision to go backward is stored before the first undo; from then on no leg of this epoch is applied. */
+function turn(settlement: Settlement, index: number, context: Context): Next {
+  const failure = stepAt(settlement, index).lastError
+  if (!settlement.steps.some(mayBeApplied)) return rest({ ...settlement, phase: 'failed', failure }, null)
+  const turned: Settlement = { ...settlement, phase: 'backward', rollback: 'running', undoAttempts: 0, failure }
+  const { settlement: after, effects } = takeBack(turned, context)
+  const isSaved = effects[0]?.type === 'save'
+  return { settlement: after, effects: isSaved ? effects : [{ type: 'save' }, ...effects] }
+}
+
+function takeBack(settlement: Settlement, context: Context): Next {
+  const { plan } = context
+  if (settlement.held) return rest(settlement, null)
+  const index = settlement.steps.findLastIndex(mayBeApplied)
+  if (index === -1) return rolledBack(settlement, context)
+  const step = stepAt(settlement, index)
+  if (plan.undo === 'reversal') return { settlement, effects: [{ type: 'undo', step: index, how: 'reversal' }] }
+  // Without reversals a leg in doubt is repeated under its key until the answer is known, then undone.
+  if (step.state !== 'applied' && plan.repeatable) return { settlement, effects: [{ type: 'apply', step: index }] }
+  if (plan.repeatable) return { settlement, effects: [{ type: 'undo', step: index, how: 'opposite' }] }
+  if (step.undoSent || step.inDoubt) return hold(settlement, plan, index, step.lastError ?? noAnswer(plan, index))
+  return {
+    settlement: withStep(settlement, index, { undoSent: true }),
+    effects: [{ type: 'save' }, { type: 'undo', step: index, how: 'opposite' }],
+  }
+}
+
+function undoAnswered(settlement: Settlement, event: Answered, context: Context): Next {
+  const { plan } = context
+  const { answer } = event
+  if (answer.outcome === 'applied') {
+    const undone = withStep(settlement, event.step, { state: 'reversed', inDoubt: false, undoSent: false })
+    return takeBack({ ...undone, undoAttempts: 0 }, context)
+  }
+  const learnt = withStep(settlement, event.step, { lastError: failureOf(plan, event.step, answer) })
+  switch (answer.outcome) {
+    case 'fault':
+      return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
+    case 'refused':
+      // Who kept the goods is not repaid: the legs before this one stay until this one is undone.
+      return park(withStep(learnt, event.step, { undoSent: false }), context)
+    case 'deferred':
+    case 'unanswered':
+      if (answer.outcome === 'deferred') {
+        return retryUndo(withStep(learnt, event.step, { undoSent: false }), event, answer, context)
+      }
+      if (!plan.repeatable) return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
+      return retryUndo(learnt, event, answer, context)
+  }
+}
+
+function inquiryAnswered(settlement: Settlement, event: Answered, context: Context): Next {
+  const { plan, policy, now } = context
+  const learnt = learn(settlement, event, plan)
+  const { answer } = event
+  switch (answer.outcome) {
+    case 'applied':
+      return takeBack(learnt, context)
+    case 'fault':
+      return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
+    case 'refused':
+      if (stepAt(learnt, event.step).state === 'refused') return takeBack({ ...learnt, undoAttempts: 0 }, context)
+      return wait(learnt, now + backoffMs(policy, policy.undoBackoffMs, 1, event.random, null))
+    case 'deferred':
+    case 'unanswered':
+      return retryUndo(learnt, event, answer, context)
+  }
+}
+
+function retryUndo(
+  settlement: Settlement,
+  event: Answered,
+  answer: Answer & { outcome: 'deferred' | 'unanswered' },
+  context: Context,
+): Next {
+  const { policy, now } = context
+  const undoAttempts = settlement.undoAttempts + (answer.reached ? 1 : 0)
+  const counted: Settlement = { ...settlement, undoAttempts }
+  if (settlement.phase === 'parked' || undoAttempts >= policy.undoMaxAttempts) return park(counted, context)
+  const retry = Math.max(undoAttempts, 1)
+  return wait(counted, now + backoffMs(policy, policy.undoBackoffMs, retry, event.random, answer.retryAfterMs))
+}
+
+/** The rollback is incomplete: visible to a person, and retried slowly until it is complete or resolved. */
+function park(settlement: Settlement, { policy, now }: Context): Next {
+  const parked: Settlement = {
+    ...settlement,
+    phase: 'parked',
+    rollback: 'incomplete',
+    requeued: false,
+    undoAttempts: 0,
+  }
+  return rest(parked, now + policy.undoSlowRetryMs)
+}
+
+/** Stops where it is: what may not be repeated got no answer, or a key has moved other money. */
+function hold(settlement: Settlement, plan: Plan, index: number, failure: Failure | null): Next {
+  if (plan.steps[index] === 'fee' && (settlement.phase === 'forward' || settlement.phase === 'settled')) {
+    return parkFee({ ...settlement, phase: 'settled' }, failure)
+  }
+  return rest(
+    {
+      ...settlement,
+      phase: 'parked',
+      rollback: 'incomplete',
+      requeued: false,
+      held: true,
+      failure: settlement.failure ?? failure,
+    },
+    null,
+  )
+}
+
+function rolledBack(settlement: Settlement, context: Context): Next {
+  if (settlement.requeued) return { ...beginAnew(settlement, context) }
+  return rest({ ...settlement, phase: 'failed', rollback: 'complete' }, null)
+}
+
+// Operators
+
+function requeue(settlement: Settlement, context: Context): Next {
+  const { plan, now } = context
+  if (settlement.phase === 'failed') return beginAnew(settlement, context)
+  if (settlement.phase === 'parked') {
+    const again: Settlement = { ...settlement, phase: 'backward', rollback: 'running', requeued: true, held: false }
+    return wait({ ...again, undoAttempts: 0 }, now)
+  }
+  if (settlement.fee !== 'parked') throw new Error(`a settlement in phase ${settlement.phase} can't be requeued`)
+  const index = plan.steps.length - 1
+  const { state } = stepAt(settlement, index)
+  // A refused key is spent; one in doubt must be repeated as it is, since it may have moved the money.
+  const feeEpoch = state === 'refused' ? settlement.feeEpoch + 1 : settlement.feeEpoch
+  const fee = state === 'refused' ? FRESH : { ...stepAt(settlement, index), attempts: 0 }
+  return rest({ ...withStep(settlement, index, fee), feeEpoch, fee: 'owed' }, now)
+}
+
+function beginAnew(settlement: Settlement, { plan, now }: Context): Next {
+  return wait(newSettlement(plan, settlement.epoch + 1), now)
+}
+
+function resolve(settlement: Settlement): Next {
+  if (settlement.phase !== 'parked') return rest(settlement, null)
+  return rest({ ...settlement, held: true }, null)
+}
+
+// What was learnt
+
+/** The step as it is known after the answer to a call for it. */
+function learn(settlement: Settlement, { step: index, answer }: Answered, plan: Plan): Settlement {
+  const step = stepAt(settlement, index)
+  const attempts = step.attempts + 1
+  if (answer.outcome === 'applied') {
+    return withStep(settlement, index, { state: 'applied', inDoubt: false, attempts, refusals: 0 })
+  }
+  const lastError = failureOf(plan, index, answer)
+  switch (answer.outcome) {
+    case 'refused': {
+      const refusals = step.refusals + 1
+      // Where refusals are not remembered, a delayed duplicate could still be applied: one more, later, is asked for.
+      const isBelieved = plan.undo === 'reversal' || !step.inDoubt || !plan.repeatable || refusals > 1
+      if (!isBelieved) return withStep(settlement, index, { state: 'unanswered', attempts, refusals, lastError })
+      return withStep(settlement, index, { state: 'refused', inDoubt: false, attempts, refusals, lastError })
+    }
+    case 'fault':
+      return withStep(settlement, index, { state: 'unanswered', inDoubt: true, attempts, lastError })
+    case 'deferred': {
+      const counted = answer.reached ? attempts : step.attempts
+      // A call that was not taken needs no record any more; doubt that was there before stays.
+      const before = plan.repeatable ? {} : ({ state: 'waiting', inDoubt: false } as const)
+      return withStep(settlement, index, { ...before, attempts: counted, lastError })
+    }
+    case 'unanswered':
+      return withStep(settlement, index, {
+        state: 'unanswered',
+        inDoubt: true,
+        attempts: answer.reached ? attempts : step.attempts,
+        refusals: 0,
+        lastError,
+      })
+  }
+}
+
+function retryAt(step: Step, retryAfterMs: number | null, random: number, { policy, now }: Context): number {
+  return now + backoffMs(policy, policy.retryBackoffMs, step.attempts, random, retryAfterMs)
+}
+
+function mayBeApplied(step: Step): boolean {
+  return step.state === 'applied' || step.inDoubt
+}
+
+function wait(settlement: Settlement, untilMs: number): Next {
+  return { settlement, effects: [{ type: 'wait', untilMs }] }
+}
+
+function rest(settlement: Settlement, againAtMs: number | null): Next {
+  return { settlement, effects: [{ type: 'finish', againAtMs }] }
+}
+
+function stepAt(settlement: Settlement, index: number): Step {
+  const step = settlement.steps[index]
+  if (step === undefined) throw new Error(`no step ${index} in a settlement of ${settlement.steps.length}`)
+  return step
+}
+
+function withStep(settlement: Settlement, index: number, change: Partial<Step>): Settlement {
+  return { ...settlement, steps: settlement.steps.with(index, { ...stepAt(settlement, index), ...change }) }
+}
+
+function failureOf(plan: Plan, index: number, answer: { readonly code: string; readonly detail: string }): Failure {
+  return { step: plan.steps[index] ?? 'settlement', code: answer.code, detail: answer.detail }
+}
+
+function noAnswer(plan: Plan, index: number): Failure {
+  return failureOf(plan, index, { code: 'UNANSWERED', detail: 'the call was recorded, and its answer never came' })
+}
