@@ -1,0 +1,130 @@
+import type { Instruments } from '../core/instruments.ts'
+import { marketOf } from '../core/instruments.ts'
+import type { LegOrder } from '../core/legs.ts'
+import { formatDecimal, parseDecimal } from '../core/money.ts'
+import type { Rail, Settlement } from '../core/settlement.ts'
+import type { Trade } from '../core/trade.ts'
+import type { Claimed, SettlementStatus, StoredTrade } from './store.ts'
+
+/** A row of `trades` as the driver reads it: `numeric` is text. */
+export interface TradeRow {
+  readonly id: string
+  readonly symbol: string
+  readonly buyer_user_id: string
+  readonly seller_user_id: string
+  readonly fee_user_id: string
+  readonly price: string
+  readonly quantity: string
+  readonly notional: string
+  readonly buyer_fee: string
+  readonly seller_fee: string
+  readonly is_buyer_maker: boolean | null
+  readonly buyer_order_id: string | null
+  readonly seller_order_id: string | null
+  readonly executed_at: Date
+  readonly recorded_at: Date
+  readonly settlement_status: SettlementStatus
+  readonly settled_at: Date | null
+  readonly settlement_retry_count: number
+  readonly failure_reason: string | null
+  readonly rail: Rail
+  readonly leg_order: LegOrder
+  readonly settlement: Settlement | null
+}
+
+export interface ClaimedRow extends TradeRow {
+  readonly lease_token: number
+  readonly resumed: boolean
+}
+
+export function tradeOf(row: TradeRow, instruments: Instruments): Trade {
+  const { base, quote } = marketOf(instruments, row.symbol)
+  return {
+    id: row.id,
+    symbol: row.symbol,
+    base: base.code,
+    quote: quote.code,
+    buyerUserId: row.buyer_user_id,
+    sellerUserId: row.seller_user_id,
+    feeUserId: row.fee_user_id,
+    price: stored(row, 'price', row.price, quote.scale),
+    quantity: stored(row, 'quantity', row.quantity, base.scale),
+    notional: stored(row, 'notional', row.notional, quote.scale),
+    buyerFee: stored(row, 'buyer_fee', row.buyer_fee, quote.scale),
+    sellerFee: stored(row, 'seller_fee', row.seller_fee, quote.scale),
+    isBuyerMaker: row.is_buyer_maker,
+    buyerOrderId: row.buyer_order_id,
+    sellerOrderId: row.seller_order_id,
+    executedAtMs: row.executed_at.getTime(),
+  }
+}
+
+export function claimedOf(row: ClaimedRow, instruments: Instruments): Claimed {
+  return {
+    trade: tradeOf(row, instruments),
+    rail: row.rail,
+    legOrder: row.leg_order,
+    settlement: row.settlement,
+    token: row.lease_token,
+    resumed: row.resumed,
+    recordedAtMs: row.recorded_at.getTime(),
+  }
+}
+
+export function storedTradeOf(row: TradeRow, instruments: Instruments): StoredTrade {
+  return {
+    trade: tradeOf(row, instruments),
+    status: row.settlement_status,
+    settledAtMs: row.settled_at?.getTime() ?? null,
+    retryCount: row.settlement_retry_count,
+    failureReason: row.failure_reason,
+    rail: row.rail,
+    legOrder: row.leg_order,
+    settlement: row.settlement,
+    recordedAtMs: row.recorded_at.getTime(),
+  }
+}
+
+/** A trade as the JSON record that `recordTrades` inserts. */
+export function rowOf(trade: Trade, instruments: Instruments): Readonly<Record<string, unknown>> {
+  const { base, quote } = marketOf(instruments, trade.symbol)
+  return {
+    id: trade.id,
+    symbol: trade.symbol,
+    buyer_user_id: trade.buyerUserId,
+    seller_user_id: trade.sellerUserId,
+    fee_user_id: trade.feeUserId,
+    price: formatDecimal(trade.price, quote.scale),
+    quantity: formatDecimal(trade.quantity, base.scale),
+    notional: formatDecimal(trade.notional, quote.scale),
+    buyer_fee: formatDecimal(trade.buyerFee, quote.scale),
+    seller_fee: formatDecimal(trade.sellerFee, quote.scale),
+    is_buyer_maker: trade.isBuyerMaker,
+    buyer_order_id: trade.buyerOrderId,
+    seller_order_id: trade.sellerOrderId,
+    executed_at: new Date(trade.executedAtMs).toISOString(),
+  }
+}
+
+/** Whether two trades of one id are the same trade; its fee account and notional follow from the configuration. */
+export function hasSameContent(known: Trade, given: Trade, isTimeGiven: boolean): boolean {
+  return (
+    known.symbol === given.symbol &&
+    known.buyerUserId === given.buyerUserId &&
+    known.sellerUserId === given.sellerUserId &&
+    known.price === given.price &&
+    known.quantity === given.quantity &&
+    known.buyerFee === given.buyerFee &&
+    known.sellerFee === given.sellerFee &&
+    known.isBuyerMaker === given.isBuyerMaker &&
+    known.buyerOrderId === given.buyerOrderId &&
+    known.sellerOrderId === given.sellerOrderId &&
+    (!isTimeGiven || known.executedAtMs === given.executedAtMs)
+  )
+}
+
+function stored(row: TradeRow, column: string, text: string, scale: number): bigint {
+  const units = parseDecimal(text, scale)
+  if (typeof units !== 'bigint') throw new Error(`${column} ${text} of trade ${row.id} does not fit: ${units}`)
+  return units
+}

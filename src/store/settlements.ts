@@ -1,0 +1,235 @@
+import type { Instruments } from '../core/instruments.ts'
+import { type Connection, type Database, transaction } from '../db.ts'
+import { type ClaimedRow, claimedOf } from './rows.ts'
+import type { Claimed, Lease, SettlementRecord } from './store.ts'
+import { TRADE_COLUMNS } from './trades.ts'
+
+/** What identifies a settlement in hand. */
+export interface Held {
+  readonly tradeId: string
+  readonly token: number
+}
+
+const CLAIM = `
+  with due as (
+    select id, lease_owner is not null as resumed
+    from trades
+    where due_at <= $1
+    order by due_at
+    limit $2
+    for update skip locked
+  )
+  update trades t
+  set lease_owner = $3, lease_token = t.lease_token + 1, due_at = $4
+  from due
+  where t.id = due.id
+  returning ${TRADE_COLUMNS}, t.lease_token, due.resumed`
+
+export async function claimDue(
+  database: Database,
+  instruments: Instruments,
+  lease: Lease,
+  limit: number,
+  nowMs: number,
+): Promise<readonly Claimed[]> {
+  const { rows } = await database.query<ClaimedRow>({
+    name: 'claim-due',
+    text: CLAIM,
+    values: [new Date(nowMs), limit, lease.owner, new Date(lease.untilMs)],
+  })
+  return rows.map(row => claimedOf(row, instruments))
+}
+
+/** The good end, which is nearly all of them: nothing but what can't be derived. */
+const SETTLE = `
+  update trades t
+  set settlement_status = 'SETTLED', settled_at = $4, settlement = null, failure_reason = null,
+    due_at = null, lease_owner = null
+  from unnest($1::uuid[], $2::integer[]) as d (id, token)
+  where t.id = d.id
+    and t.lease_token = d.token
+    and t.lease_owner = $3
+  returning t.id`
+
+const RECORD = `
+  update trades t
+  set settlement_status = d.status,
+    settled_at = case when d.status = 'SETTLED' then coalesce(t.settled_at, d.at) end,
+    settlement_retry_count = d.retry_count,
+    failure_reason = d.failure_reason,
+    settlement = d.settlement,
+    due_at = d.due_at,
+    lease_owner = case when d.keeps_lease then t.lease_owner end
+  from json_to_recordset($1::json) as d (
+    id uuid, token integer, status text, at timestamptz, retry_count integer, failure_reason text, settlement jsonb,
+    due_at timestamptz, keeps_lease boolean
+  )
+  where t.id = d.id
+    and t.lease_token = d.token
+    and t.lease_owner = $2
+  returning t.id`
+
+const OPEN_LETTERS = `
+  insert into dead_letters as l (
+    trade_id, kind, code, last_error, attempts, rollback, first_failed_at, last_failed_at
+  )
+  select d.trade_id, d.kind, d.code, d.last_error, d.attempts, d.rollback, d.at, d.at
+  from json_to_recordset($1::json) as d (
+    trade_id uuid, kind text, code text, last_error text, attempts integer, rollback text, at timestamptz
+  )
+  on conflict (trade_id) do update
+  set kind = excluded.kind, code = excluded.code, last_error = excluded.last_error, attempts = excluded.attempts,
+    rollback = excluded.rollback, status = 'open', last_failed_at = excluded.last_failed_at,
+    first_failed_at = case when l.status = 'resolved' then excluded.first_failed_at else l.first_failed_at end,
+    resolution = null, resolved_by = null, resolved_at = null, note = null`
+
+const CLOSE_LETTERS = `
+  update dead_letters
+  set status = 'resolved', resolution = 'retried', resolved_by = 'legwork', resolved_at = d.at
+  from json_to_recordset($1::json) as d (trade_id uuid, at timestamptz)
+  where dead_letters.trade_id = d.trade_id
+    and dead_letters.status <> 'resolved'`
+
+/** Stores the records whose lease is still held, with their letters, in one transaction; answers one for one. */
+export async function recordSettlements(
+  database: Database,
+  owner: string,
+  records: readonly SettlementRecord[],
+): Promise<readonly boolean[]> {
+  const [plain, others] = partition(records)
+  const stored = new Set<string>()
+  if (others.length === 0) {
+    for (const id of await settlePlain(database, owner, plain)) stored.add(id)
+  } else {
+    await transaction(database, async connection => {
+      stored.clear()
+      if (plain.length > 0) for (const id of await settlePlain(connection, owner, plain)) stored.add(id)
+      for (const id of await recordOthers(connection, owner, others)) stored.add(id)
+    })
+  }
+  return records.map(record => stored.has(record.tradeId))
+}
+
+function partition(records: readonly SettlementRecord[]): readonly [SettlementRecord[], SettlementRecord[]] {
+  const plain: SettlementRecord[] = []
+  const others: SettlementRecord[] = []
+  for (const record of records) {
+    const isPlain = record.status === 'SETTLED' && record.settlement === null && record.letter === null
+    ;(isPlain ? plain : others).push(record)
+  }
+  return [plain, others]
+}
+
+async function settlePlain(
+  connection: Database | Connection,
+  owner: string,
+  records: readonly SettlementRecord[],
+): Promise<readonly string[]> {
+  // One time for the batch: the moment it is stored, within milliseconds of each one's own end.
+  const at = new Date(Math.max(...records.map(record => record.atMs)))
+  const { rows } = await connection.query<{ id: string }>({
+    name: 'settle-plain',
+    text: SETTLE,
+    values: [records.map(record => record.tradeId), records.map(record => record.token), owner, at],
+  })
+  return rows.map(row => row.id)
+}
+
+async function recordOthers(
+  connection: Connection,
+  owner: string,
+  records: readonly SettlementRecord[],
+): Promise<readonly string[]> {
+  const { rows } = await connection.query<{ id: string }>({
+    name: 'record-settlements',
+    text: RECORD,
+    values: [JSON.stringify(records.map(recordRow)), owner],
+  })
+  const stored = new Set(rows.map(row => row.id))
+  const ours = records.filter(record => stored.has(record.tradeId))
+  const opened = ours.flatMap(letterRow)
+  const closed = ours
+    .filter(record => record.letter === 'close')
+    .map(record => ({ trade_id: record.tradeId, at: new Date(record.atMs) }))
+  if (opened.length > 0)
+    await connection.query({ name: 'open-letters', text: OPEN_LETTERS, values: [JSON.stringify(opened)] })
+  if (closed.length > 0)
+    await connection.query({ name: 'close-letters', text: CLOSE_LETTERS, values: [JSON.stringify(closed)] })
+  return [...stored]
+}
+
+function recordRow(record: SettlementRecord): Readonly<Record<string, unknown>> {
+  return {
+    id: record.tradeId,
+    token: record.token,
+    status: record.status,
+    at: new Date(record.atMs),
+    retry_count: record.retryCount,
+    failure_reason: record.failureReason,
+    settlement: record.settlement,
+    due_at: record.dueAtMs === null ? null : new Date(record.dueAtMs),
+    keeps_lease: record.keepsLease,
+  }
+}
+
+function letterRow({ tradeId, letter, atMs }: SettlementRecord): readonly Readonly<Record<string, unknown>>[] {
+  if (letter === null || letter === 'close') return []
+  const { kind, code, lastError, attempts, rollback } = letter
+  return [{ trade_id: tradeId, kind, code, last_error: lastError, attempts, rollback, at: new Date(atMs) }]
+}
+
+export async function renewLeases(
+  database: Database,
+  lease: Lease,
+  held: readonly Held[],
+): Promise<ReadonlySet<string>> {
+  const { rows } = await database.query<{ id: string }>({
+    name: 'renew-leases',
+    text: `
+      update trades t
+      set due_at = $4
+      from unnest($1::uuid[], $2::integer[]) as d (id, token)
+      where t.id = d.id
+        and t.lease_token = d.token
+        and t.lease_owner = $3
+      returning t.id`,
+    values: [held.map(entry => entry.tradeId), held.map(entry => entry.token), lease.owner, new Date(lease.untilMs)],
+  })
+  return new Set(rows.map(row => row.id))
+}
+
+export async function releaseLeases(
+  database: Database,
+  owner: string,
+  held: readonly Held[],
+  nowMs: number,
+): Promise<void> {
+  await database.query({
+    name: 'release-leases',
+    text: `
+      update trades t
+      set due_at = $4, lease_owner = null
+      from unnest($1::uuid[], $2::integer[]) as d (id, token)
+      where t.id = d.id
+        and t.lease_token = d.token
+        and t.lease_owner = $3`,
+    values: [held.map(entry => entry.tradeId), held.map(entry => entry.token), owner, new Date(nowMs)],
+  })
+}
+
+/** The owner stays on the row, so that whoever claims it next knows that it was not given back. */
+export async function expireLeases(database: Database, nowMs: number): Promise<number> {
+  const { rowCount } = await database.query(
+    'update trades set due_at = $1 where due_at is not null and lease_owner is not null',
+    [new Date(nowMs)],
+  )
+  return rowCount ?? 0
+}
+
+export async function nextDueMs(database: Database): Promise<number | null> {
+  const { rows } = await database.query<{ due_at: Date | null }>({
+    name: 'next-due',
+    text: 'select min(due_at) as due_at from trades where due_at is not null',
+  })
+  return rows[0]?.due_at?.getTime() ?? null
+}

@@ -1,0 +1,189 @@
+import type { Instruments } from '../core/instruments.ts'
+import { type Connection, type Database, transaction } from '../db.ts'
+import { hasSameContent, rowOf, storedTradeOf, type TradeRow, tradeOf } from './rows.ts'
+import type { Intake, IntakeResult, NewTrade, SettlementStatus, StoredTrade, TradeQuery } from './store.ts'
+
+export const TRADE_COLUMNS = `
+  t.id, t.symbol, t.buyer_user_id, t.seller_user_id, t.fee_user_id, t.price, t.quantity, t.notional,
+  t.buyer_fee, t.seller_fee, t.is_buyer_maker, t.buyer_order_id, t.seller_order_id, t.executed_at, t.recorded_at,
+  t.settlement_status, t.settled_at, t.settlement_retry_count, t.failure_reason, t.rail, t.leg_order, t.settlement`
+
+const INSERT_TRADES = `
+  insert into trades (
+    id, symbol, buyer_user_id, seller_user_id, fee_user_id, price, quantity, notional, buyer_fee, seller_fee,
+    is_buyer_maker, buyer_order_id, seller_order_id, executed_at, recorded_at, rail, leg_order,
+    due_at, lease_owner, lease_token
+  )
+  select
+    d.id, d.symbol, d.buyer_user_id, d.seller_user_id, d.fee_user_id, d.price, d.quantity, d.notional, d.buyer_fee,
+    d.seller_fee, d.is_buyer_maker, d.buyer_order_id, d.seller_order_id, d.executed_at, $2::timestamptz, $3, $4,
+    $5::timestamptz, $6::uuid, case when $6::uuid is null then 0 else 1 end
+  from json_to_recordset($1::json) as d (
+    id uuid, symbol text, buyer_user_id uuid, seller_user_id uuid, fee_user_id uuid, price numeric, quantity numeric,
+    notional numeric, buyer_fee numeric, seller_fee numeric, is_buyer_maker boolean, buyer_order_id uuid,
+    seller_order_id uuid, executed_at timestamptz
+  )
+  on conflict (id) do nothing
+  returning id`
+
+/** Thrown inside the transaction so that nothing of the call stays. */
+class Reused extends Error {
+  readonly ids: readonly string[]
+  constructor(ids: readonly string[]) {
+    super('trade ids reused with other content')
+    this.ids = ids
+  }
+}
+
+export async function recordTrades(
+  database: Database,
+  instruments: Instruments,
+  intake: Intake,
+  nowMs: number,
+): Promise<IntakeResult> {
+  const { distinct, repeated, reusedIds } = distinctTrades(intake.trades)
+  if (reusedIds.length > 0) return { acceptedIds: new Set(), duplicates: [], reusedIds }
+  try {
+    return await transaction(database, async connection => {
+      const acceptedIds = await insertTrades(connection, instruments, distinct, intake, nowMs)
+      const known = distinct.filter(({ trade }) => !acceptedIds.has(trade.id))
+      const statuses = await compareKnown(connection, instruments, known)
+      const duplicates = known.map(({ trade }) => ({ id: trade.id, status: statuses.get(trade.id) ?? 'PENDING' }))
+      const again = repeated.map(id => ({ id, status: statuses.get(id) ?? ('PENDING' as const) }))
+      return { acceptedIds, duplicates: [...duplicates, ...again], reusedIds: [] }
+    })
+  } catch (error) {
+    if (error instanceof Reused) return { acceptedIds: new Set(), duplicates: [], reusedIds: error.ids }
+    throw error
+  }
+}
+
+/** The first of each id; `repeated`: ids that came again with the same content. Insertion goes in order of ids. */
+function distinctTrades(trades: readonly NewTrade[]): {
+  readonly distinct: readonly NewTrade[]
+  readonly repeated: readonly string[]
+  readonly reusedIds: readonly string[]
+} {
+  const byId = new Map<string, NewTrade>()
+  const repeated: string[] = []
+  const reused = new Set<string>()
+  for (const entry of trades) {
+    const first = byId.get(entry.trade.id)
+    if (first === undefined) byId.set(entry.trade.id, entry)
+    else if (hasSameContent(first.trade, entry.trade, first.isTimeGiven && entry.isTimeGiven))
+      repeated.push(entry.trade.id)
+    else reused.add(entry.trade.id)
+  }
+  // Two calls that bring the same trades in another order would otherwise wait for each other's rows.
+  const distinct = [...byId.values()].sort((a, b) => (a.trade.id < b.trade.id ? -1 : 1))
+  return { distinct, repeated, reusedIds: [...reused] }
+}
+
+async function insertTrades(
+  connection: Connection,
+  instruments: Instruments,
+  trades: readonly NewTrade[],
+  { rail, legOrder, lease }: Intake,
+  nowMs: number,
+): Promise<ReadonlySet<string>> {
+  const now = new Date(nowMs)
+  const dueAt = lease === null ? now : new Date(lease.untilMs)
+  const { rows } = await connection.query<{ id: string }>({
+    name: 'insert-trades',
+    text: INSERT_TRADES,
+    values: [
+      JSON.stringify(trades.map(({ trade }) => rowOf(trade, instruments))),
+      now,
+      rail,
+      legOrder,
+      dueAt,
+      lease?.owner ?? null,
+    ],
+  })
+  return new Set(rows.map(row => row.id))
+}
+
+async function compareKnown(
+  connection: Connection,
+  instruments: Instruments,
+  given: readonly NewTrade[],
+): Promise<ReadonlyMap<string, SettlementStatus>> {
+  const statuses = new Map<string, SettlementStatus>()
+  if (given.length === 0) return statuses
+  const { rows } = await connection.query<TradeRow>({
+    name: 'known-trades',
+    text: `select ${TRADE_COLUMNS} from trades t where t.id = any($1::uuid[])`,
+    values: [given.map(({ trade }) => trade.id)],
+  })
+  const known = new Map(rows.map(row => [row.id, row]))
+  const reused: string[] = []
+  for (const { trade, isTimeGiven } of given) {
+    const row = known.get(trade.id)
+    if (row === undefined || !hasSameContent(tradeOf(row, instruments), trade, isTimeGiven)) reused.push(trade.id)
+    else statuses.set(trade.id, row.settlement_status)
+  }
+  if (reused.length > 0) throw new Reused(reused)
+  return statuses
+}
+
+export async function selectTrade(
+  database: Database,
+  instruments: Instruments,
+  id: string,
+): Promise<StoredTrade | null> {
+  const { rows } = await database.query<TradeRow>({
+    name: 'select-trade',
+    text: `select ${TRADE_COLUMNS} from trades t where t.id = $1`,
+    values: [id],
+  })
+  const [row] = rows
+  return row === undefined ? null : storedTradeOf(row, instruments)
+}
+
+export async function selectStatuses(
+  database: Database,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, SettlementStatus>> {
+  const { rows } = await database.query<{ id: string; settlement_status: SettlementStatus }>({
+    name: 'select-statuses',
+    text: 'select id, settlement_status from trades where id = any($1::uuid[])',
+    values: [ids],
+  })
+  return new Map(rows.map(row => [row.id, row.settlement_status]))
+}
+
+/** Newest first; the filters that are there are joined by and, so that each finds its own index. */
+export async function selectTrades(
+  database: Database,
+  instruments: Instruments,
+  { statuses, symbols, userIds, before, limit }: TradeQuery,
+): Promise<readonly StoredTrade[]> {
+  const values: unknown[] = []
+  const bind = (value: unknown): string => `$${values.push(value)}`
+  const conditions: string[] = []
+  if (statuses.length === 1) conditions.push(`t.settlement_status = '${statusLiteral(statuses[0])}'`)
+  else if (statuses.length > 1) conditions.push(`t.settlement_status = any(${bind(statuses)})`)
+  if (symbols.length > 0) conditions.push(`t.symbol = any(${bind(symbols)})`)
+  if (userIds.length > 0) {
+    const users = bind(userIds)
+    conditions.push(`(t.buyer_user_id = any(${users}::uuid[]) or t.seller_user_id = any(${users}::uuid[]))`)
+  }
+  if (before !== null) {
+    conditions.push(`(t.recorded_at, t.id) < (${bind(new Date(before.recordedAtMs))}, ${bind(before.id)}::uuid)`)
+  }
+  const { rows } = await database.query<TradeRow>({
+    text: `
+      select ${TRADE_COLUMNS}
+      from trades t
+      ${conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`}
+      order by t.recorded_at desc, t.id desc
+      limit ${bind(limit)}`,
+    values,
+  })
+  return rows.map(row => storedTradeOf(row, instruments))
+}
+
+/** A literal, so that the partial index over failed trades is found; only the words that exist get through. */
+function statusLiteral(status: SettlementStatus | undefined): SettlementStatus {
+  return status === 'SETTLED' || status === 'SETTLEMENT_FAILED' ? status : 'PENDING'
+}
