@@ -34,6 +34,7 @@ export interface TradeRow {
 
 export interface ClaimedRow extends TradeRow {
   readonly lease_token: number
+  readonly due_at: Date
   readonly resumed: boolean
 }
 
@@ -66,6 +67,7 @@ export function claimedOf(row: ClaimedRow, instruments: Instruments): Claimed {
     legOrder: row.leg_order,
     settlement: row.settlement,
     token: row.lease_token,
+    leaseUntilMs: row.due_at.getTime(),
     resumed: row.resumed,
     recordedAtMs: row.recorded_at.getTime(),
   }

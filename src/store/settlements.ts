@@ -23,7 +23,7 @@ const CLAIM = `
   set lease_owner = $3, lease_token = t.lease_token + 1, due_at = $4
   from due
   where t.id = due.id
-  returning ${TRADE_COLUMNS}, t.lease_token, due.resumed`
+  returning ${TRADE_COLUMNS}, t.lease_token, t.due_at, due.resumed`
 
 export async function claimDue(
   database: Database,
@@ -58,7 +58,8 @@ const RECORD = `
     settlement_retry_count = d.retry_count,
     failure_reason = d.failure_reason,
     settlement = d.settlement,
-    due_at = d.due_at,
+    -- Who keeps the lease keeps it as it stands: it may have been renewed meanwhile.
+    due_at = case when d.keeps_lease then t.due_at else d.due_at end,
     lease_owner = case when d.keeps_lease then t.lease_owner end
   from json_to_recordset($1::json) as d (
     id uuid, token integer, status text, at timestamptz, retry_count integer, failure_reason text, settlement jsonb,

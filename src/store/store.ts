@@ -44,6 +44,7 @@ export interface Claimed {
   readonly legOrder: LegOrder
   readonly settlement: Settlement | null
   readonly token: number
+  readonly leaseUntilMs: number
   /** Another process held it and did not give it back. */
   readonly resumed: boolean
   readonly recordedAtMs: number
@@ -68,7 +69,7 @@ export interface SettlementRecord {
   readonly failureReason: string | null
   /** Null where it can be derived: epoch 0, every leg applied at its first attempt. */
   readonly settlement: Settlement | null
-  /** When somebody may (again) act on it; null: nothing is left to do. */
+  /** When somebody may (again) act on it; null: nothing is left to do. Not looked at while the lease is kept. */
   readonly dueAtMs: number | null
   readonly keepsLease: boolean
   /** A letter to open or bring up to date; `close`: what was open has been retried with success. */

@@ -1,0 +1,119 @@
+import type { Instruments } from '../core/instruments.ts'
+import type { Asset, Market } from '../core/market.ts'
+import type { Rounding } from '../core/money.ts'
+import { type Connection, type Database, transaction } from '../db.ts'
+
+/** The configuration contradicts what trades of this database were taken with. */
+export class InstrumentConflictError extends Error {
+  readonly code = 'INSTRUMENT_CONFLICT'
+}
+
+/** Assets and markets of the configuration and the database together; `add` keeps new ones and puts them in force. */
+export interface InstrumentStore extends Instruments {
+  add(assets: readonly Asset[], markets: readonly Market[]): Promise<void>
+}
+
+/**
+ * What is configured wins over what is stored, except that an asset's scale may not shrink below the places of amounts
+ * already taken; markets that only the database knows (a replay made them) stay in force.
+ */
+export async function openInstruments(
+  database: Database,
+  configured: { readonly assets: readonly Asset[]; readonly markets: readonly Market[] },
+): Promise<InstrumentStore> {
+  const assets = new Map<string, Asset>()
+  const markets = new Map<string, Market>()
+  async function add(newAssets: readonly Asset[], newMarkets: readonly Market[]): Promise<void> {
+    await transaction(database, async connection => {
+      await upsertAssets(connection, newAssets)
+      await upsertMarkets(connection, newMarkets)
+    })
+    await load(database, assets, markets)
+  }
+  await add(configured.assets, configured.markets)
+  return { assets, markets, add }
+}
+
+async function upsertAssets(connection: Connection, assets: readonly Asset[]): Promise<void> {
+  for (const { code, scale } of [...assets].sort((a, b) => (a.code < b.code ? -1 : 1))) {
+    const { rows } = await connection.query<{ scale: number }>(
+      `
+      insert into assets as a (code, scale)
+      values ($1, $2)
+      on conflict (code) do update
+      set scale = greatest(a.scale, excluded.scale)
+      returning scale`,
+      [code, scale],
+    )
+    const stored = rows[0]?.scale ?? scale
+    if (stored > scale) {
+      throw new InstrumentConflictError(
+        `asset ${code} has ${stored} places in this database, but the configuration says ${scale}; a scale can't shrink`,
+      )
+    }
+  }
+}
+
+async function upsertMarkets(connection: Connection, markets: readonly Market[]): Promise<void> {
+  for (const market of [...markets].sort((a, b) => (a.symbol < b.symbol ? -1 : 1))) {
+    await connection.query(
+      `
+      insert into markets (symbol, base, quote, tick_size, lot_size, min_notional, maker_fee, taker_fee, rounding)
+      values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+      on conflict (symbol) do update
+      set tick_size = excluded.tick_size, lot_size = excluded.lot_size, min_notional = excluded.min_notional,
+        maker_fee = excluded.maker_fee, taker_fee = excluded.taker_fee, rounding = excluded.rounding`,
+      [
+        market.symbol,
+        market.base.code,
+        market.quote.code,
+        market.tickSize,
+        market.lotSize,
+        market.minNotional,
+        market.makerFee,
+        market.takerFee,
+        market.rounding,
+      ],
+    )
+  }
+}
+
+interface MarketRow {
+  readonly symbol: string
+  readonly base: string
+  readonly base_scale: number
+  readonly quote: string
+  readonly quote_scale: number
+  readonly tick_size: string
+  readonly lot_size: string
+  readonly min_notional: string
+  readonly maker_fee: string
+  readonly taker_fee: string
+  readonly rounding: Rounding | null
+}
+
+async function load(database: Database, assets: Map<string, Asset>, markets: Map<string, Market>): Promise<void> {
+  const { rows: assetRows } = await database.query<Asset>('select code, scale from assets')
+  for (const { code, scale } of assetRows) assets.set(code, { code, scale })
+  const { rows } = await database.query<MarketRow>(`
+    select m.symbol, m.base, b.scale as base_scale, m.quote, q.scale as quote_scale,
+      trim_scale(m.tick_size)::text as tick_size, trim_scale(m.lot_size)::text as lot_size,
+      trim_scale(m.min_notional)::text as min_notional, trim_scale(m.maker_fee)::text as maker_fee,
+      trim_scale(m.taker_fee)::text as taker_fee, m.rounding
+    from markets m
+    join assets b on b.code = m.base
+    join assets q on q.code = m.quote`)
+  for (const row of rows) {
+    markets.set(row.symbol, {
+      symbol: row.symbol,
+      base: { code: row.base, scale: row.base_scale },
+      quote: { code: row.quote, scale: row.quote_scale },
+      tickSize: row.tick_size,
+      lotSize: row.lot_size,
+      minNotional: row.min_notional,
+      makerFee: row.maker_fee,
+      takerFee: row.taker_fee,
+      rounding: row.rounding,
+    })
+  }
+}

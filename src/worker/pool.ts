@@ -1,0 +1,268 @@
+/**
+ * The workers: they take settlements in hand under a lease and drive them side by side. The database is the queue; what is
+ * here is only its window, bounded by `queueCapacity`. A wait is a time in the database, never a sleeping worker.
+ */
+import { createBatcher } from '../batcher.ts'
+import type { Trade } from '../core/trade.ts'
+import type { Claimed, Lease, SettlementRecord, Store } from '../store/store.ts'
+import { type Left, type SettlerOptions, settle } from './settler.ts'
+
+export interface PoolOptions extends Omit<SettlerOptions, 'record' | 'isHeld'> {
+  readonly store: Store
+  /** This process among all that share the database: a UUID of its own, new at each start. */
+  readonly owner: string
+  readonly workerPoolSize: number
+  readonly queueCapacity: number
+  readonly leaseMs: number
+  readonly pollMs: number
+  /** Told when a pending trade is settled or has failed, with the time from its recording until then. */
+  onEnd?(trade: Trade, left: Left & { how: 'rest' }, latencyMs: number): void
+}
+
+export interface PoolStatus {
+  readonly queueDepth: number
+  readonly queueCapacity: number
+  readonly workersBusy: number
+  readonly workersTotal: number
+  readonly inFlight: number
+}
+
+export interface WorkerPool {
+  /** Begins to claim what is due. */
+  start(): void
+  /** Room in the window for `count` more, kept until they are admitted or given back; null when it has none. */
+  reserve(count: number): Lease | null
+  /** Takes what was inserted under the lease of a reservation of `reserved`. */
+  admit(claimed: readonly Claimed[], reserved: number): void
+  /** Something may be due: looks at once. */
+  wake(): void
+  status(): PoolStatus
+  /** Claims no more, finishes what is under way (at most `deadlineMs`), gives the rest back. */
+  stop(deadlineMs: number): Promise<void>
+}
+
+/** How many settlements one worker drives side by side: each waits for the wallet nearly all of its time. */
+export const SETTLEMENTS_PER_WORKER = 100
+
+const RECORDS_PER_BATCH = 1000
+
+/** A settlement in hand, waiting in the window or under way. */
+interface Hand {
+  readonly claimed: Claimed
+  leaseUntilMs: number
+}
+
+/** False for what goes on after the end: a fee that is owed, a parked rollback. */
+function wasPending({ settlement }: Claimed): boolean {
+  return settlement === null || settlement.phase === 'forward' || settlement.phase === 'backward'
+}
+
+export function createWorkerPool(options: PoolOptions): WorkerPool {
+  const { store, clock, owner, leaseMs, pollMs, queueCapacity, log } = options
+  const limit = options.workerPoolSize * SETTLEMENTS_PER_WORKER
+  const hands = new Map<string, Hand>()
+  let queue: Hand[] = []
+  let head = 0
+  let inFlight = 0
+  let reservedRoom = 0
+  let claiming = false
+  let claimAgain = false
+  let stopped = false
+  let poll: { readonly atMs: number; readonly cancel: () => void } | null = null
+  let cancelRenewal = (): void => {}
+  const idleListeners: (() => void)[] = []
+
+  const recorder = createBatcher<SettlementRecord, boolean>(
+    records => store.record(owner, records),
+    RECORDS_PER_BATCH,
+    2,
+  )
+  const settler: SettlerOptions = {
+    ...options,
+    record: record => recorder.add(record),
+    isHeld: tradeId => (hands.get(tradeId)?.leaseUntilMs ?? 0) > clock.now(),
+  }
+
+  const depth = (): number => queue.length - head
+
+  function enqueue(claimed: Claimed): void {
+    const hand: Hand = { claimed, leaseUntilMs: claimed.leaseUntilMs }
+    hands.set(claimed.trade.id, hand)
+    queue.push(hand)
+  }
+
+  /** Begins what the workers have room for; then looks whether the window wants filling. */
+  function pump(): void {
+    while (depth() > 0 && inFlight < limit && !stopped) {
+      const hand = queue[head++] as Hand
+      inFlight++
+      void work(hand)
+    }
+    if (head > 1024 && head * 2 > queue.length) {
+      queue = queue.slice(head)
+      head = 0
+    }
+    if (claimAgain && depth() <= queueCapacity / 2) claim()
+    if (inFlight === 0 && depth() === 0) {
+      for (const listener of idleListeners.splice(0)) listener()
+    }
+  }
+
+  async function work(hand: Hand): Promise<void> {
+    const { claimed } = hand
+    const tradeId = claimed.trade.id
+    let left: Left = { how: 'lost' }
+    try {
+      if (hands.get(tradeId) === hand) left = await settle(claimed, settler)
+    } catch (error) {
+      log.error(
+        { trade_id: tradeId, symbol: claimed.trade.symbol, err: error },
+        'settlement interrupted; it is resumed',
+      )
+      abandon(hand)
+    }
+    if (hands.get(tradeId) === hand) hands.delete(tradeId)
+    inFlight--
+    if (left.how === 'waiting') schedule(left.untilMs)
+    if (left.how === 'rest') {
+      if (left.againAtMs !== null) schedule(left.againAtMs)
+      if (wasPending(claimed)) options.onEnd?.(claimed.trade, left, clock.now() - claimed.recordedAtMs)
+    }
+    pump()
+  }
+
+  /** Not stored where it stands: due after a poll, for anybody, who then takes it as resumed. */
+  function abandon({ claimed }: Hand): void {
+    const dueMs = clock.now() + pollMs
+    store.renew({ owner, untilMs: dueMs }, [{ tradeId: claimed.trade.id, token: claimed.token }]).then(
+      () => schedule(dueMs),
+      () => {}, // The database is away: the lease runs out by itself.
+    )
+  }
+
+  function claim(): void {
+    claimAgain = true
+    if (claiming || stopped) return
+    const room = queueCapacity - depth() - reservedRoom
+    if (room <= 0) return
+    claiming = true
+    claimAgain = false
+    const nowMs = clock.now()
+    store
+      .claim({ owner, untilMs: nowMs + leaseMs }, room, nowMs)
+      .then(async claimed => {
+        for (const each of claimed) enqueue(each)
+        if (claimed.length === room) claimAgain = true
+        else schedule((await store.nextDueMs()) ?? Number.POSITIVE_INFINITY)
+      })
+      .catch((error: unknown) => {
+        log.error({ err: error }, 'claiming due settlements failed; tried again at the next poll')
+      })
+      .finally(() => {
+        claiming = false
+        schedule(clock.now() + pollMs)
+        pump()
+      })
+  }
+
+  /** One timer: the earliest moment at which something may be due, and a poll at the latest. */
+  function schedule(atMs: number): void {
+    const wanted = Math.min(atMs, clock.now() + pollMs)
+    if (stopped || (poll !== null && poll.atMs <= wanted)) return
+    poll?.cancel()
+    const cancel = clock.after(Math.max(wanted - clock.now(), 1), () => {
+      poll = null
+      claim()
+    })
+    poll = { atMs: wanted, cancel }
+  }
+
+  /** Keeps the leases of what is still in hand; what is no longer ours is dropped. */
+  function renewLater(): void {
+    cancelRenewal = clock.after(leaseMs / 3, () => {
+      void renew().finally(() => {
+        if (!stopped || hands.size > 0) renewLater()
+      })
+    })
+  }
+
+  async function renew(): Promise<void> {
+    const nowMs = clock.now()
+    const untilMs = nowMs + leaseMs
+    const ending = [...hands.values()].filter(hand => hand.leaseUntilMs < nowMs + (leaseMs * 2) / 3)
+    if (ending.length === 0) return
+    try {
+      const held = ending.map(({ claimed }) => ({ tradeId: claimed.trade.id, token: claimed.token }))
+      const kept = await store.renew({ owner, untilMs }, held)
+      for (const hand of ending) {
+        const { id } = hand.claimed.trade
+        if (kept.has(id)) hand.leaseUntilMs = untilMs
+        else if (hands.get(id) === hand) hands.delete(id)
+      }
+    } catch (error) {
+      log.warn({ err: error, held: ending.length }, 'leases could not be renewed; what runs out is left to others')
+    }
+  }
+
+  async function idle(): Promise<void> {
+    if (inFlight > 0 || depth() > 0) await new Promise<void>(resolve => idleListeners.push(resolve))
+  }
+
+  return {
+    start() {
+      renewLater()
+      claim()
+    },
+    reserve(count) {
+      if (stopped || claimAgain || count > queueCapacity - depth() - reservedRoom) return null
+      reservedRoom += count
+      return { owner, untilMs: clock.now() + leaseMs }
+    },
+    admit(claimed, reserved) {
+      reservedRoom -= reserved
+      for (const each of claimed) enqueue(each)
+      pump()
+    },
+    wake: claim,
+    status: () => ({
+      queueDepth: depth(),
+      queueCapacity,
+      workersBusy: Math.ceil(inFlight / SETTLEMENTS_PER_WORKER),
+      workersTotal: options.workerPoolSize,
+      inFlight,
+    }),
+    async stop(deadlineMs) {
+      stopped = true
+      poll?.cancel()
+      const waiting = queue.slice(head)
+      queue = []
+      head = 0
+      for (const { claimed } of waiting) hands.delete(claimed.trade.id)
+      await giveBack(waiting)
+      await Promise.race([
+        idle(),
+        new Promise<void>(resolve => {
+          clock.after(deadlineMs, resolve)
+        }),
+      ])
+      cancelRenewal()
+      if (hands.size > 0)
+        log.warn({ in_flight: hands.size }, 'stopped before everything under way had ended; it is resumed')
+    },
+  }
+
+  async function giveBack(waiting: readonly Hand[]): Promise<void> {
+    if (waiting.length === 0) return
+    const begun = waiting.filter(({ claimed }) => claimed.resumed)
+    const fresh = waiting.filter(({ claimed }) => !claimed.resumed)
+    const held = (entries: readonly Hand[]) =>
+      entries.map(({ claimed }) => ({ tradeId: claimed.trade.id, token: claimed.token }))
+    try {
+      // Of what somebody had begun before us the doubt must stay: it is let go as an expired lease, not given back.
+      if (begun.length > 0) await store.renew({ owner, untilMs: clock.now() }, held(begun))
+      if (fresh.length > 0) await store.release(owner, held(fresh), clock.now())
+    } catch (error) {
+      log.warn({ err: error, held: waiting.length }, 'leases could not be given back; they run out by themselves')
+    }
+  }
+}
