@@ -46,7 +46,7 @@ export function legsOf(trade: Trade, order: LegOrder): readonly Leg[] {
 }
 
 /** A trade whose legs made or lost money is a bug of ours; nothing of it may reach a wallet. */
-function assertBalanced(tradeId: string, legs: readonly Leg[], base: string, quote: string): void {
+export function assertBalanced(tradeId: string, legs: readonly Leg[], base: string, quote: string): void {
   for (const currency of [base, quote]) {
     let sum = 0n
     for (const leg of legs) {
