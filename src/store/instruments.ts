@@ -3,19 +3,14 @@ import type { Asset, Market } from '../core/market.ts'
 import type { Rounding } from '../core/money.ts'
 import { type Connection, type Database, transaction } from '../db.ts'
 
-/** The configuration contradicts what trades of this database were taken with. */
-export class InstrumentConflictError extends Error {
-  readonly code = 'INSTRUMENT_CONFLICT'
-}
-
 /** Assets and markets of the configuration and the database together; `add` keeps new ones and puts them in force. */
 export interface InstrumentStore extends Instruments {
   add(assets: readonly Asset[], markets: readonly Market[]): Promise<void>
 }
 
 /**
- * What is configured wins over what is stored, except that an asset's scale may not shrink below the places of amounts
- * already taken; markets that only the database knows (a replay made them) stay in force.
+ * What is configured wins over what is stored, except that an asset's scale never shrinks below what amounts already
+ * taken were read at; markets that only the database knows (a replay made them) stay in force.
  */
 export async function openInstruments(
   database: Database,
@@ -36,21 +31,14 @@ export async function openInstruments(
 
 async function upsertAssets(connection: Connection, assets: readonly Asset[]): Promise<void> {
   for (const { code, scale } of [...assets].sort((a, b) => (a.code < b.code ? -1 : 1))) {
-    const { rows } = await connection.query<{ scale: number }>(
+    await connection.query(
       `
       insert into assets as a (code, scale)
       values ($1, $2)
       on conflict (code) do update
-      set scale = greatest(a.scale, excluded.scale)
-      returning scale`,
+      set scale = greatest(a.scale, excluded.scale)`,
       [code, scale],
     )
-    const stored = rows[0]?.scale ?? scale
-    if (stored > scale) {
-      throw new InstrumentConflictError(
-        `asset ${code} has ${stored} places in this database, but the configuration says ${scale}; a scale can't shrink`,
-      )
-    }
   }
 }
 

@@ -1,0 +1,405 @@
+/**
+ * The ledger's rules as a pure function: from what is known (accounts, operations by key) and a list of calls, in order,
+ * to the answer of each and the rows to write. The database is only its lock and its log (ledger-wallet.ts), and the
+ * memory wallet its reference.
+ *
+ * A key has one effect, for ever. A refusal for the state of an account spends the key; a reversal spends it too, whether
+ * or not there was anything to undo, so that an original that arrives late can do no harm.
+ */
+import { hash } from 'node:crypto'
+import type { Asset } from '../core/market.ts'
+import { changeOf, keyFault, operationFault, type RequestFault, settlementFault } from './protocol.ts'
+import type {
+  Movement,
+  Operation,
+  OperationDone,
+  Outcome,
+  Reason,
+  ReversalDone,
+  SettlementCall,
+  Shortfall,
+} from './wallet.ts'
+
+export type LedgerCall =
+  | { readonly kind: 'operation'; readonly operation: Operation }
+  | { readonly kind: 'settlement'; readonly settlement: SettlementCall }
+  | { readonly kind: 'reversal'; readonly key: string; readonly reason: Reason }
+
+export interface Account {
+  readonly userId: string
+  readonly currency: string
+  readonly balance: bigint
+  /** Entries so far; the next one's number is one more. */
+  readonly entryCount: bigint
+}
+
+/** What a key has done. */
+export interface OperationRow {
+  readonly key: string
+  readonly kind: 'debit' | 'credit' | 'settlement' | 'reversal'
+  readonly status: 'applied' | 'refused' | 'reversed' | 'cancelled'
+  readonly tradeId: string | null
+  readonly userId: string | null
+  readonly currency: string | null
+  readonly amount: bigint | null
+  readonly reason: Reason | null
+  readonly content: string | null
+  readonly balanceAfter: bigint | null
+  readonly code: string | null
+  readonly detail: string | null
+  readonly shortfall: Shortfall | null
+  readonly atMs: number
+}
+
+export interface Entry {
+  readonly userId: string
+  readonly currency: string
+  readonly seq: bigint
+  readonly key: string
+  readonly leg: number | null
+  readonly tradeId: string | null
+  /** Signed: below zero for a debit. */
+  readonly amount: bigint
+  readonly balanceAfter: bigint
+  readonly reason: Reason
+  readonly atMs: number
+}
+
+/** Per currency: how the sums change. */
+export interface TotalsChange {
+  readonly balances: bigint
+  readonly clearing: bigint
+  readonly deposits: bigint
+  readonly withdrawals: bigint
+}
+
+/** What is known before the calls. */
+export interface LedgerView {
+  readonly assets: ReadonlyMap<string, Asset>
+  mayOverdraw(userId: string): boolean
+  account(userId: string, currency: string): Account | undefined
+  operation(key: string): OperationRow | undefined
+  /** The legs a settlement's key has moved, in order; asked for only where it is to be reversed. */
+  legsMoved(key: string): readonly Movement[]
+  /** False for a wallet of level 0: a refusal leaves no trace. */
+  readonly remembersRefusals: boolean
+}
+
+export interface LedgerChanges {
+  readonly accounts: ReadonlyMap<string, Account>
+  readonly newOperations: readonly OperationRow[]
+  readonly changedOperations: readonly OperationRow[]
+  readonly entries: readonly Entry[]
+  readonly totals: ReadonlyMap<string, TotalsChange>
+}
+
+export type LedgerOutcome = Outcome<OperationDone | ReversalDone | null>
+
+export function accountKey(userId: string, currency: string): string {
+  return `${userId}/${currency}`
+}
+
+/** Answers the calls in order; each stands alone. */
+export function applyCalls(
+  view: LedgerView,
+  calls: readonly LedgerCall[],
+  nowMs: number,
+): { readonly outcomes: readonly LedgerOutcome[]; readonly changes: LedgerChanges } {
+  const batch = new Batch(view, nowMs)
+  return { outcomes: calls.map(call => batch.answer(call)), changes: batch.changes() }
+}
+
+interface Posting {
+  readonly movement: Movement
+  readonly leg: number | null
+}
+
+/** The state while a list of calls is answered; nothing outside sees it before it is done. */
+class Batch {
+  readonly #view: LedgerView
+  readonly #nowMs: number
+  readonly #accounts = new Map<string, Account>()
+  readonly #operations = new Map<string, OperationRow>()
+  readonly #new = new Set<string>()
+  readonly #legs = new Map<string, readonly Movement[]>()
+  readonly #entries: Entry[] = []
+  readonly #totals = new Map<string, TotalsChange>()
+
+  constructor(view: LedgerView, nowMs: number) {
+    this.#view = view
+    this.#nowMs = nowMs
+  }
+
+  answer(call: LedgerCall): LedgerOutcome {
+    switch (call.kind) {
+      case 'operation':
+        return this.#operation(call.operation)
+      case 'settlement':
+        return this.#settlement(call.settlement)
+      case 'reversal':
+        return this.#reversal(call.key, call.reason)
+    }
+  }
+
+  changes(): LedgerChanges {
+    const rows = [...this.#operations.values()]
+    return {
+      accounts: this.#accounts,
+      newOperations: rows.filter(row => this.#new.has(row.key)),
+      changedOperations: rows.filter(row => !this.#new.has(row.key)),
+      entries: this.#entries,
+      totals: this.#totals,
+    }
+  }
+
+  #operation(operation: Operation): LedgerOutcome {
+    const fault = operationFault(operation)
+    if (fault !== null) return requestRefused(fault)
+    const row = this.#operationRow(operation)
+    const known = this.#known(operation.key)
+    if (known !== undefined) return this.#repeated(known, isSameOperation(known, row))
+    if (!this.#view.assets.has(operation.currency)) return this.#refuse(row, unknownCurrency(operation.currency))
+    const shortfall = this.#shortfall(operation.userId, operation.currency, changeOf(operation))
+    if (shortfall !== null) return this.#refuse(row, shortfall)
+    const balanceAfter = this.#post(
+      operation.key,
+      operation.tradeId,
+      { movement: operation, leg: null },
+      changeOf(operation),
+    )
+    this.#keep({ ...row, balanceAfter })
+    return { outcome: 'applied', replayed: false, done: { balanceAfter, appliedAtMs: this.#nowMs } }
+  }
+
+  #settlement(settlement: SettlementCall): LedgerOutcome {
+    const fault = settlementFault(settlement)
+    if (fault !== null) return requestRefused(fault)
+    const row = this.#settlementRow(settlement)
+    const known = this.#known(settlement.key)
+    if (known !== undefined) return this.#repeated(known, known.kind === 'settlement' && known.content === row.content)
+    const unknown = settlement.legs.find(leg => !this.#view.assets.has(leg.currency))
+    if (unknown !== undefined) return this.#refuse(row, unknownCurrency(unknown.currency))
+    const shortfall = this.#shortfallOf(settlement.legs)
+    if (shortfall !== null) return this.#refuse(row, shortfall)
+    settlement.legs.forEach((movement, leg) => {
+      this.#post(settlement.key, settlement.tradeId, { movement, leg }, changeOf(movement))
+    })
+    this.#legs.set(settlement.key, settlement.legs)
+    this.#keep(row)
+    return { outcome: 'applied', replayed: false, done: null }
+  }
+
+  #reversal(key: string, reason: Reason): LedgerOutcome {
+    const fault = keyFault(key)
+    if (fault !== null) return requestRefused(fault)
+    const known = this.#known(key)
+    if (known === undefined) {
+      this.#keep({ ...NOTHING, key, kind: 'reversal', status: 'cancelled', atMs: this.#nowMs })
+      return { outcome: 'applied', replayed: false, done: { status: 'cancelled' } }
+    }
+    if (known.status === 'reversed' || known.status === 'cancelled') {
+      return { outcome: 'applied', replayed: true, done: { status: known.status } }
+    }
+    if (known.status === 'refused') {
+      this.#change({ ...known, status: 'cancelled' })
+      return { outcome: 'applied', replayed: false, done: { status: 'cancelled' } }
+    }
+    return this.#takeBack(known, reason)
+  }
+
+  #takeBack(known: OperationRow, reason: Reason): LedgerOutcome {
+    const postings = this.#postingsOf(known)
+    const opposite = postings.map(({ movement, leg }) => {
+      const type = movement.type === 'debit' ? ('credit' as const) : ('debit' as const)
+      // A deposit that is reversed leaves by the door it came in.
+      const isOutside = movement.reason === 'DEPOSIT' || movement.reason === 'WITHDRAWAL'
+      return { movement: { ...movement, type, reason }, leg, isOutside }
+    })
+    const shortfall = this.#shortfallOf(opposite.map(({ movement }) => movement))
+    // Not remembered: once the money is there again, the same reversal succeeds.
+    if (shortfall !== null) return { outcome: 'refused', ...shortfall }
+    for (const posting of opposite) {
+      this.#post(known.key, known.tradeId, posting, changeOf(posting.movement), posting.isOutside)
+    }
+    this.#change({ ...known, status: 'reversed' })
+    return { outcome: 'applied', replayed: false, done: { status: 'reversed' } }
+  }
+
+  #postingsOf(known: OperationRow): readonly Posting[] {
+    if (known.kind === 'settlement') {
+      const legs = this.#legs.get(known.key) ?? this.#view.legsMoved(known.key)
+      return legs.map((movement, leg) => ({ movement, leg }))
+    }
+    const { kind, userId, currency, amount, reason } = known
+    if (kind === 'reversal' || userId === null || currency === null || amount === null || reason === null) {
+      throw new Error(`operation ${known.key} is applied, and does not say what it moved`)
+    }
+    return [{ movement: { type: kind, userId, currency, amount, reason }, leg: null }]
+  }
+
+  /** The answer the key's first call got, if this is that call again. */
+  #repeated(known: OperationRow, isSame: boolean): LedgerOutcome {
+    if (known.status === 'reversed' || known.status === 'cancelled') {
+      return {
+        outcome: 'refused',
+        code: 'REVERSED',
+        detail: 'the key has been reversed; nothing under it is applied any more',
+      }
+    }
+    if (!isSame) {
+      const detail = 'the key was used before with other content'
+      return { outcome: 'fault', code: 'IDEMPOTENCY_KEY_REUSED', detail }
+    }
+    if (known.status === 'refused') {
+      const refused = { outcome: 'refused', code: known.code ?? 'INTERNAL', detail: known.detail ?? '' } as const
+      return known.shortfall === null ? refused : { ...refused, amounts: known.shortfall }
+    }
+    const { balanceAfter, atMs } = known
+    return {
+      outcome: 'applied',
+      replayed: true,
+      done: balanceAfter === null ? null : { balanceAfter, appliedAtMs: atMs },
+    }
+  }
+
+  #refuse(row: OperationRow, refusal: Refusal): LedgerOutcome {
+    if (this.#view.remembersRefusals) {
+      const { code, detail, amounts } = refusal
+      this.#keep({ ...row, status: 'refused', code, detail, shortfall: amounts ?? null })
+    }
+    return { outcome: 'refused', ...refusal }
+  }
+
+  /** Funds are checked on the sum per account, not movement by movement. */
+  #shortfallOf(movements: readonly Movement[]): Refusal | null {
+    const changes = new Map<string, { readonly movement: Movement; readonly change: bigint }>()
+    for (const movement of movements) {
+      const key = accountKey(movement.userId, movement.currency)
+      changes.set(key, { movement, change: (changes.get(key)?.change ?? 0n) + changeOf(movement) })
+    }
+    for (const { movement, change } of changes.values()) {
+      const shortfall = this.#shortfall(movement.userId, movement.currency, change)
+      if (shortfall !== null) return shortfall
+    }
+    return null
+  }
+
+  #shortfall(userId: string, currency: string, change: bigint): Refusal | null {
+    if (change >= 0n || this.#view.mayOverdraw(userId)) return null
+    const available = this.#account(userId, currency).balance
+    if (available + change >= 0n) return null
+    const amounts: Shortfall = { available, required: -change }
+    return { code: 'INSUFFICIENT_BALANCE', detail: `not enough ${currency} in account ${userId}`, amounts }
+  }
+
+  #post(
+    key: string,
+    tradeId: string | null,
+    { movement, leg }: Posting,
+    amount: bigint,
+    isReversedOutside = false,
+  ): bigint {
+    const { userId, currency, reason } = movement
+    const account = this.#account(userId, currency)
+    const balanceAfter = account.balance + amount
+    const seq = account.entryCount + 1n
+    this.#accounts.set(accountKey(userId, currency), { userId, currency, balance: balanceAfter, entryCount: seq })
+    this.#entries.push({ userId, currency, seq, key, leg, tradeId, amount, balanceAfter, reason, atMs: this.#nowMs })
+    this.#count(currency, reason, amount, isReversedOutside)
+    return balanceAfter
+  }
+
+  #count(currency: string, reason: Reason, amount: bigint, isReversedOutside: boolean): void {
+    const { balances, clearing, deposits, withdrawals } = this.#totals.get(currency) ?? NO_CHANGE
+    const isDeposit = reason === 'DEPOSIT' || (isReversedOutside && amount < 0n)
+    const isWithdrawal = reason === 'WITHDRAWAL' || (isReversedOutside && amount > 0n)
+    this.#totals.set(currency, {
+      balances: balances + amount,
+      clearing: isDeposit || isWithdrawal ? clearing : clearing - amount,
+      deposits: isDeposit ? deposits + amount : deposits,
+      withdrawals: isWithdrawal ? withdrawals - amount : withdrawals,
+    })
+  }
+
+  #account(userId: string, currency: string): Account {
+    return (
+      this.#accounts.get(accountKey(userId, currency)) ??
+      this.#view.account(userId, currency) ?? { userId, currency, balance: 0n, entryCount: 0n }
+    )
+  }
+
+  #known(key: string): OperationRow | undefined {
+    return this.#operations.get(key) ?? this.#view.operation(key)
+  }
+
+  #keep(row: OperationRow): void {
+    this.#operations.set(row.key, row)
+    this.#new.add(row.key)
+  }
+
+  #change(row: OperationRow): void {
+    this.#operations.set(row.key, row)
+  }
+
+  #operationRow({ key, type, tradeId, userId, currency, amount, reason }: Operation): OperationRow {
+    return {
+      ...NOTHING,
+      key,
+      kind: type,
+      status: 'applied',
+      tradeId,
+      userId,
+      currency,
+      amount,
+      reason,
+      atMs: this.#nowMs,
+    }
+  }
+
+  #settlementRow({ key, tradeId, legs }: SettlementCall): OperationRow {
+    const content = contentOf(tradeId, legs)
+    return { ...NOTHING, key, kind: 'settlement', status: 'applied', tradeId, content, atMs: this.#nowMs }
+  }
+}
+
+type Refusal = { readonly code: string; readonly detail: string; readonly amounts?: Shortfall }
+
+const NO_CHANGE: TotalsChange = { balances: 0n, clearing: 0n, deposits: 0n, withdrawals: 0n }
+
+const NOTHING = {
+  tradeId: null,
+  userId: null,
+  currency: null,
+  amount: null,
+  reason: null,
+  content: null,
+  balanceAfter: null,
+  code: null,
+  detail: null,
+  shortfall: null,
+} as const
+
+function requestRefused({ code, detail }: RequestFault): LedgerOutcome {
+  return { outcome: 'refused', code, detail }
+}
+
+function unknownCurrency(currency: string): Refusal {
+  return { code: 'UNKNOWN_CURRENCY', detail: `no account can hold ${currency}` }
+}
+
+function isSameOperation(known: OperationRow, given: OperationRow): boolean {
+  return (
+    known.kind === given.kind &&
+    known.userId === given.userId &&
+    known.currency === given.currency &&
+    known.amount === given.amount &&
+    known.reason === given.reason &&
+    known.tradeId === given.tradeId
+  )
+}
+
+/** What a repeated settlement must match: the SHA-256 of its trade and legs, in order. */
+function contentOf(tradeId: string, legs: readonly Movement[]): string {
+  const said = legs.map(leg => `${leg.type} ${leg.userId} ${leg.amount} ${leg.currency} ${leg.reason}`)
+  return hash('sha256', `${tradeId}\n${said.join('\n')}`, 'base64url')
+}

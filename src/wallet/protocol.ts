@@ -1,0 +1,58 @@
+import { MAX_UNITS } from '../core/market.ts'
+import type { Movement, Operation, SettlementCall } from './wallet.ts'
+
+/** Why a request is not even looked at: nothing of it is remembered (wallet-protocol.md, "Common to all calls"). */
+export interface RequestFault {
+  readonly code: 'INVALID_REQUEST' | 'INVALID_AMOUNT'
+  readonly detail: string
+}
+
+const KEY = /^[\x20-\x7e]{1,128}$/
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+export function keyFault(key: string): RequestFault | null {
+  return KEY.test(key) ? null : { code: 'INVALID_REQUEST', detail: 'a key is 1 to 128 printable ASCII characters' }
+}
+
+export function operationFault(operation: Operation): RequestFault | null {
+  const { tradeId, reason, type } = operation
+  const fault = keyFault(operation.key) ?? movementFault(operation)
+  if (fault !== null) return fault
+  if (tradeId === null && reason !== 'DEPOSIT' && reason !== 'WITHDRAWAL') {
+    return { code: 'INVALID_REQUEST', detail: `trade_id is needed for ${reason}` }
+  }
+  if ((reason === 'DEPOSIT' && type === 'debit') || (reason === 'WITHDRAWAL' && type === 'credit')) {
+    return { code: 'INVALID_REQUEST', detail: `a ${type} is no ${reason}` }
+  }
+  return tradeId === null || UUID.test(tradeId) ? null : { code: 'INVALID_REQUEST', detail: 'trade_id is not a UUID' }
+}
+
+/** Its legs must be there, be movements within the exchange, and sum to zero in every currency. */
+export function settlementFault(settlement: SettlementCall): RequestFault | null {
+  const invalid = (detail: string): RequestFault => ({ code: 'INVALID_REQUEST', detail })
+  const fault = keyFault(settlement.key)
+  if (fault !== null) return fault
+  if (!UUID.test(settlement.tradeId)) return invalid('trade_id is not a UUID')
+  if (settlement.legs.length === 0) return invalid('a settlement has at least two legs')
+  const sums = new Map<string, bigint>()
+  for (const leg of settlement.legs) {
+    const legFault = movementFault(leg)
+    if (legFault !== null) return legFault
+    if (leg.reason === 'DEPOSIT' || leg.reason === 'WITHDRAWAL')
+      return invalid(`${leg.reason} is no leg of a settlement`)
+    sums.set(leg.currency, (sums.get(leg.currency) ?? 0n) + changeOf(leg))
+  }
+  for (const [currency, sum] of sums) if (sum !== 0n) return invalid(`the legs do not sum to zero in ${currency}`)
+  return null
+}
+
+function movementFault({ userId, amount }: Movement): RequestFault | null {
+  if (!UUID.test(userId)) return { code: 'INVALID_REQUEST', detail: 'user_id is not a UUID' }
+  if (amount <= 0n) return { code: 'INVALID_AMOUNT', detail: 'an amount is above zero' }
+  return amount > MAX_UNITS ? { code: 'INVALID_AMOUNT', detail: 'an amount has at most 38 digits' } : null
+}
+
+/** What a movement adds to its account. */
+export function changeOf({ type, amount }: Pick<Movement, 'type' | 'amount'>): bigint {
+  return type === 'debit' ? -amount : amount
+}
