@@ -38,16 +38,22 @@ export function openDatabase(address: DatabaseAddress, connections: number): Dat
 const SERIALIZATION_FAILURES: ReadonlySet<string> = new Set(['40001', '40P01'])
 const ATTEMPTS = 5
 
-/** Runs `work` in one transaction; again, at most five times, where the database asks for that. */
+/**
+ * Runs `work` in one transaction; again, at most five times, where the database asks for that.
+ *
+ * @param races further SQLSTATEs that mean "somebody else was first, look again".
+ */
 export async function transaction<Result>(
   database: Database,
   work: (connection: Connection) => Promise<Result>,
+  races: ReadonlySet<string> = new Set(),
 ): Promise<Result> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await once(database, work)
     } catch (error) {
-      if (attempt === ATTEMPTS || !SERIALIZATION_FAILURES.has(codeOf(error))) throw error
+      const isRace = SERIALIZATION_FAILURES.has(codeOf(error)) || races.has(codeOf(error))
+      if (attempt === ATTEMPTS || !isRace) throw error
     }
   }
 }

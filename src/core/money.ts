@@ -11,6 +11,9 @@ export type DecimalFault = 'not_a_number' | 'too_many_digits' | 'too_many_places
 /** The most digits a number may have at any edge (http-api.md, "Common"). */
 export const MAX_DIGITS = 38
 
+/** The most places an asset may have (http-api.md, "Common"). */
+export const MAX_SCALE = 18
+
 const PLAIN = /^(-?)([0-9]+)(?:\.([0-9]+))?$/
 const MAX_TEXT = 100
 
@@ -28,6 +31,13 @@ export function parseDecimal(text: string, scale: number): bigint | DecimalFault
   if (significant.length > scale) return 'too_many_places'
   const units = BigInt(whole + significant.padEnd(scale, '0'))
   return sign === '-' ? -units : units
+}
+
+/** Reads an amount that was stored before; one that does not fit any more is a bug or a damaged table, and throws. */
+export function parseStored(text: string, scale: number): bigint {
+  const units = parseDecimal(text, scale)
+  if (typeof units !== 'bigint') throw new Error(`stored amount ${text} does not fit ${scale} places: ${units}`)
+  return units
 }
 
 /** Writes units of 10^-scale as the canonical decimal text: no exponent, no trailing zeros, `-` only below zero. */

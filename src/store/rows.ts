@@ -1,7 +1,7 @@
 import type { Instruments } from '../core/instruments.ts'
 import { marketOf } from '../core/instruments.ts'
 import type { LegOrder } from '../core/legs.ts'
-import { formatDecimal, parseDecimal } from '../core/money.ts'
+import { formatDecimal, parseStored } from '../core/money.ts'
 import type { Rail, Settlement } from '../core/settlement.ts'
 import type { Trade } from '../core/trade.ts'
 import type { Claimed, SettlementStatus, StoredTrade } from './store.ts'
@@ -48,11 +48,11 @@ export function tradeOf(row: TradeRow, instruments: Instruments): Trade {
     buyerUserId: row.buyer_user_id,
     sellerUserId: row.seller_user_id,
     feeUserId: row.fee_user_id,
-    price: stored(row, 'price', row.price, quote.scale),
-    quantity: stored(row, 'quantity', row.quantity, base.scale),
-    notional: stored(row, 'notional', row.notional, quote.scale),
-    buyerFee: stored(row, 'buyer_fee', row.buyer_fee, quote.scale),
-    sellerFee: stored(row, 'seller_fee', row.seller_fee, quote.scale),
+    price: parseStored(row.price, quote.scale),
+    quantity: parseStored(row.quantity, base.scale),
+    notional: parseStored(row.notional, quote.scale),
+    buyerFee: parseStored(row.buyer_fee, quote.scale),
+    sellerFee: parseStored(row.seller_fee, quote.scale),
     isBuyerMaker: row.is_buyer_maker,
     buyerOrderId: row.buyer_order_id,
     sellerOrderId: row.seller_order_id,
@@ -123,10 +123,4 @@ export function hasSameContent(known: Trade, given: Trade, isTimeGiven: boolean)
     known.sellerOrderId === given.sellerOrderId &&
     (!isTimeGiven || known.executedAtMs === given.executedAtMs)
   )
-}
-
-function stored(row: TradeRow, column: string, text: string, scale: number): bigint {
-  const units = parseDecimal(text, scale)
-  if (typeof units !== 'bigint') throw new Error(`${column} ${text} of trade ${row.id} does not fit: ${units}`)
-  return units
 }

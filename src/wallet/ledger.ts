@@ -7,9 +7,10 @@
  * or not there was anything to undo, so that an original that arrives late can do no harm.
  */
 import { hash } from 'node:crypto'
-import type { Asset } from '../core/market.ts'
+import { type Asset, MAX_UNITS } from '../core/market.ts'
 import { changeOf, keyFault, operationFault, type RequestFault, settlementFault } from './protocol.ts'
 import type {
+  Entry,
   Movement,
   Operation,
   OperationDone,
@@ -18,6 +19,7 @@ import type {
   ReversalDone,
   SettlementCall,
   Shortfall,
+  Totals,
 } from './wallet.ts'
 
 export type LedgerCall =
@@ -31,6 +33,10 @@ export interface Account {
   readonly balance: bigint
   /** Entries so far; the next one's number is one more. */
   readonly entryCount: bigint
+  /** The exchange's fee account, for rebates. */
+  readonly mayOverdraw: boolean
+  /** False until its first entry is written. */
+  readonly isOpen: boolean
 }
 
 /** What a key has done. */
@@ -51,33 +57,14 @@ export interface OperationRow {
   readonly atMs: number
 }
 
-export interface Entry {
-  readonly userId: string
-  readonly currency: string
-  readonly seq: bigint
-  readonly key: string
-  readonly leg: number | null
-  readonly tradeId: string | null
-  /** Signed: below zero for a debit. */
-  readonly amount: bigint
-  readonly balanceAfter: bigint
-  readonly reason: Reason
-  readonly atMs: number
-}
-
-/** Per currency: how the sums change. */
-export interface TotalsChange {
-  readonly balances: bigint
-  readonly clearing: bigint
-  readonly deposits: bigint
-  readonly withdrawals: bigint
-}
+/** How the sums of a currency change. */
+export type TotalsChange = Omit<Totals, 'currency'>
 
 /** What is known before the calls. */
 export interface LedgerView {
   readonly assets: ReadonlyMap<string, Asset>
-  mayOverdraw(userId: string): boolean
-  account(userId: string, currency: string): Account | undefined
+  /** One without entries has a balance of zero. */
+  account(userId: string, currency: string): Account
   operation(key: string): OperationRow | undefined
   /** The legs a settlement's key has moved, in order; asked for only where it is to be reversed. */
   legsMoved(key: string): readonly Movement[]
@@ -159,8 +146,8 @@ class Batch {
     const known = this.#known(operation.key)
     if (known !== undefined) return this.#repeated(known, isSameOperation(known, row))
     if (!this.#view.assets.has(operation.currency)) return this.#refuse(row, unknownCurrency(operation.currency))
-    const shortfall = this.#shortfall(operation.userId, operation.currency, changeOf(operation))
-    if (shortfall !== null) return this.#refuse(row, shortfall)
+    const obstacle = this.#accountObstacle(operation.userId, operation.currency, changeOf(operation))
+    if (obstacle !== null) return this.#refuse(row, obstacle)
     const balanceAfter = this.#post(
       operation.key,
       operation.tradeId,
@@ -179,8 +166,8 @@ class Batch {
     if (known !== undefined) return this.#repeated(known, known.kind === 'settlement' && known.content === row.content)
     const unknown = settlement.legs.find(leg => !this.#view.assets.has(leg.currency))
     if (unknown !== undefined) return this.#refuse(row, unknownCurrency(unknown.currency))
-    const shortfall = this.#shortfallOf(settlement.legs)
-    if (shortfall !== null) return this.#refuse(row, shortfall)
+    const obstacle = this.#obstacle(settlement.legs)
+    if (obstacle !== null) return this.#refuse(row, obstacle)
     settlement.legs.forEach((movement, leg) => {
       this.#post(settlement.key, settlement.tradeId, { movement, leg }, changeOf(movement))
     })
@@ -215,9 +202,9 @@ class Batch {
       const isOutside = movement.reason === 'DEPOSIT' || movement.reason === 'WITHDRAWAL'
       return { movement: { ...movement, type, reason }, leg, isOutside }
     })
-    const shortfall = this.#shortfallOf(opposite.map(({ movement }) => movement))
+    const obstacle = this.#obstacle(opposite.map(({ movement }) => movement))
     // Not remembered: once the money is there again, the same reversal succeeds.
-    if (shortfall !== null) return { outcome: 'refused', ...shortfall }
+    if (obstacle !== null) return { outcome: 'refused', ...obstacle }
     for (const posting of opposite) {
       this.#post(known.key, known.tradeId, posting, changeOf(posting.movement), posting.isOutside)
     }
@@ -263,32 +250,36 @@ class Batch {
   }
 
   #refuse(row: OperationRow, refusal: Refusal): LedgerOutcome {
-    if (this.#view.remembersRefusals) {
+    // A fault of the request itself leaves no trace (wallet-protocol.md, "Common to all calls").
+    if (this.#view.remembersRefusals && refusal.code !== 'INVALID_AMOUNT') {
       const { code, detail, amounts } = refusal
       this.#keep({ ...row, status: 'refused', code, detail, shortfall: amounts ?? null })
     }
     return { outcome: 'refused', ...refusal }
   }
 
-  /** Funds are checked on the sum per account, not movement by movement. */
-  #shortfallOf(movements: readonly Movement[]): Refusal | null {
+  /** Why the movements can't be made; checked on the sum per account, not movement by movement. */
+  #obstacle(movements: readonly Movement[]): Refusal | null {
     const changes = new Map<string, { readonly movement: Movement; readonly change: bigint }>()
     for (const movement of movements) {
       const key = accountKey(movement.userId, movement.currency)
       changes.set(key, { movement, change: (changes.get(key)?.change ?? 0n) + changeOf(movement) })
     }
     for (const { movement, change } of changes.values()) {
-      const shortfall = this.#shortfall(movement.userId, movement.currency, change)
-      if (shortfall !== null) return shortfall
+      const obstacle = this.#accountObstacle(movement.userId, movement.currency, change)
+      if (obstacle !== null) return obstacle
     }
     return null
   }
 
-  #shortfall(userId: string, currency: string, change: bigint): Refusal | null {
-    if (change >= 0n || this.#view.mayOverdraw(userId)) return null
-    const available = this.#account(userId, currency).balance
-    if (available + change >= 0n) return null
-    const amounts: Shortfall = { available, required: -change }
+  #accountObstacle(userId: string, currency: string, change: bigint): Refusal | null {
+    const { balance, mayOverdraw } = this.#account(userId, currency)
+    const after = balance + change
+    if (after > MAX_UNITS || after < -MAX_UNITS) {
+      return { code: 'INVALID_AMOUNT', detail: `the balance of account ${userId} would have over 38 digits` }
+    }
+    if (change >= 0n || after >= 0n || mayOverdraw) return null
+    const amounts: Shortfall = { available: balance, required: -change }
     return { code: 'INSUFFICIENT_BALANCE', detail: `not enough ${currency} in account ${userId}`, amounts }
   }
 
@@ -303,7 +294,7 @@ class Batch {
     const account = this.#account(userId, currency)
     const balanceAfter = account.balance + amount
     const seq = account.entryCount + 1n
-    this.#accounts.set(accountKey(userId, currency), { userId, currency, balance: balanceAfter, entryCount: seq })
+    this.#accounts.set(accountKey(userId, currency), { ...account, balance: balanceAfter, entryCount: seq })
     this.#entries.push({ userId, currency, seq, key, leg, tradeId, amount, balanceAfter, reason, atMs: this.#nowMs })
     this.#count(currency, reason, amount, isReversedOutside)
     return balanceAfter
@@ -322,10 +313,7 @@ class Batch {
   }
 
   #account(userId: string, currency: string): Account {
-    return (
-      this.#accounts.get(accountKey(userId, currency)) ??
-      this.#view.account(userId, currency) ?? { userId, currency, balance: 0n, entryCount: 0n }
-    )
+    return this.#accounts.get(accountKey(userId, currency)) ?? this.#view.account(userId, currency)
   }
 
   #known(key: string): OperationRow | undefined {

@@ -100,3 +100,55 @@ export interface Wallet {
   /** Null: the currency is not known. An account never used has zeros. */
   balance(userId: string, currency: string): Promise<Balance | null>
 }
+
+/** What a key has done so far; `refused` only where refusals are remembered. */
+export interface KeyRecord {
+  readonly key: string
+  readonly kind: 'debit' | 'credit' | 'settlement' | 'reversal'
+  readonly status: 'applied' | 'refused' | 'reversed' | 'cancelled'
+}
+
+/** One posting on an account; entries are never changed or removed. */
+export interface Entry {
+  readonly userId: string
+  readonly currency: string
+  /** The account's entries, numbered from 1 without a gap. */
+  readonly seq: bigint
+  readonly key: string
+  /** The index within a settlement, from 0; null for a single operation. */
+  readonly leg: number | null
+  readonly tradeId: string | null
+  /** Signed: below zero for a debit. */
+  readonly amount: bigint
+  /** Of the total. */
+  readonly balanceAfter: bigint
+  readonly reason: Reason
+  readonly atMs: number
+}
+
+/** Where an entry stands among the others. */
+export type EntryPosition = Pick<Entry, 'userId' | 'currency' | 'seq' | 'leg' | 'atMs'>
+
+/** The entries of a trade or of an account, oldest first; `after`: from the entry that follows this one. */
+export interface EntryQuery {
+  readonly of: { readonly tradeId: string } | { readonly userId: string; readonly currency: string }
+  readonly after: EntryPosition | null
+  readonly limit: number
+}
+
+/** Per currency, at every instant: balances + clearing = deposits − withdrawals. */
+export interface Totals {
+  readonly currency: string
+  readonly balances: bigint
+  readonly clearing: bigint
+  readonly deposits: bigint
+  readonly withdrawals: bigint
+}
+
+/** A wallet whose books can be read back (wallet-protocol.md, "Reading back"). */
+export interface BookedWallet extends Wallet {
+  keyRecord(key: string): Promise<KeyRecord | null>
+  entries(query: EntryQuery): Promise<readonly Entry[]>
+  /** One for each currency known, in order of their codes. */
+  totals(): Promise<readonly Totals[]>
+}

@@ -1,0 +1,104 @@
+/**
+ * The wiring: the only place that constructs. Everything else receives what it needs.
+ */
+import { randomUUID } from 'node:crypto'
+import { systemClock } from './clock.ts'
+import type { Config, RailChoice } from './config.ts'
+import type { Rail } from './core/settlement.ts'
+import { type Database, type DatabaseAddress, openDatabase } from './db.ts'
+import type { Logger } from './log.ts'
+import { migrate } from './migrate.ts'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './postgres/supervisor.ts'
+import { type InstrumentStore, openInstruments } from './store/instruments.ts'
+import { createStore } from './store/pg-store.ts'
+import type { Store } from './store/store.ts'
+import { createLedgerWallet } from './wallet/ledger-wallet.ts'
+import type { BookedWallet } from './wallet/wallet.ts'
+import { createIntake, type TradeIntake } from './worker/intake.ts'
+import { railFor } from './worker/plan.ts'
+import { createWorkerPool, type PoolOptions, type WorkerPool } from './worker/pool.ts'
+
+/** A database that is open, and the embedded server behind it if it is one. */
+export interface OpenDatabase {
+  readonly database: Database
+  readonly server: EmbeddedPostgres | null
+  close(): Promise<void>
+}
+
+/** Enough for the lanes of intake, ledger, records and claims, and for those who look. */
+const CONNECTIONS = 12
+
+/** Opens the database that is configured: the embedded PostgreSQL of the data folder, or the one named by its URL. */
+export async function openConfiguredDatabase(config: Config, log: Logger): Promise<OpenDatabase> {
+  const server =
+    config.database.url === null
+      ? await startEmbeddedPostgres({ dataDir: config.dataDir, log: message => log.info(message) })
+      : null
+  const address: DatabaseAddress = server === null ? { url: config.database.url ?? '' } : server.connection
+  const database = openDatabase(address, CONNECTIONS)
+  return {
+    database,
+    server,
+    close: async () => {
+      await database.end()
+      await server?.stop()
+    },
+  }
+}
+
+/** Settlement on the built-in ledger, in this process. */
+export interface Settlement {
+  readonly instruments: InstrumentStore
+  readonly store: Store
+  readonly wallet: BookedWallet
+  readonly pool: WorkerPool
+  readonly intake: TradeIntake
+  readonly rail: Rail
+}
+
+export interface SettlementOptions {
+  readonly config: Config
+  readonly opened: OpenDatabase
+  readonly log: Logger
+  readonly rail: RailChoice
+  readonly onEnd?: PoolOptions['onEnd']
+}
+
+/** Brings the schema up to date and makes everything that settles; the pool is not started. */
+export async function createSettlement({ config, opened, log, rail, onEnd }: SettlementOptions): Promise<Settlement> {
+  const { database, server } = opened
+  const { settlement } = config
+  await migrate(database, 'store')
+  await migrate(database, 'ledger')
+  const instruments = await openInstruments(database, {
+    assets: config.assets,
+    markets: config.markets,
+  })
+  const clock = systemClock()
+  const store = createStore(database, instruments)
+  const wallet = createLedgerWallet({ database, instruments, clock, feeUserId: settlement.feeUserId })
+  const { level } = await wallet.capabilities()
+  const traits = { level, idempotent: true }
+  const chosenRail = railFor(rail, traits)
+  if (chosenRail === null) throw new Error(`the wallet has no level for the rail ${rail}`)
+  // The data folder is ours alone, so whoever held a lease in it is gone.
+  if (server !== null) await store.expireLeases(clock.now())
+  const pool = createWorkerPool({
+    store,
+    wallet,
+    traits,
+    clock,
+    random: Math.random,
+    log,
+    policy: settlement,
+    owner: randomUUID(),
+    workerPoolSize: settlement.workerPoolSize,
+    queueCapacity: settlement.queueCapacity,
+    leaseMs: settlement.leaseMs,
+    pollMs: settlement.pollMs,
+    deadLettersEnabled: settlement.deadLetterQueueEnabled,
+    ...(onEnd === undefined ? {} : { onEnd }),
+  })
+  const intake = createIntake({ store, pool, clock, rail: chosenRail, legOrder: settlement.legOrder })
+  return { instruments, store, wallet, pool, intake, rail: chosenRail }
+}
