@@ -15,6 +15,11 @@ export interface RetryPolicy {
 /** The longest `Retry-After` that is obeyed: an hour (wallet-protocol.md). */
 export const MAX_RETRY_AFTER_MS = 3_600_000
 
+/** How long the wallet asked to be left alone, as far as it is obeyed. */
+export function askedMs(retryAfterMs: number | null): number {
+  return Math.min(Math.max(retryAfterMs ?? 0, 0), MAX_RETRY_AFTER_MS)
+}
+
 /**
  * The wait before retry number `retry` (from 1): base, 2 × base, 4 × base, … up to the cap, then moved either way by the
  * jitter share; never shorter than what the wallet asked for. With the defaults and no jitter: 1 s, 2 s, 4 s, … 30 s.
@@ -32,6 +37,5 @@ export function backoffMs(
   const doubled = baseMs * 2 ** Math.min(Math.max(retry - 1, 0), 30)
   const capped = Math.min(doubled, policy.retryMaxBackoffMs)
   const jittered = capped * (1 + policy.retryJitter * (2 * random - 1))
-  const asked = Math.min(Math.max(retryAfterMs ?? 0, 0), MAX_RETRY_AFTER_MS)
-  return Math.max(Math.round(jittered), asked)
+  return Math.max(Math.round(jittered), askedMs(retryAfterMs))
 }

@@ -14,7 +14,7 @@
  * changes nothing. Until then its calls are repeats of calls under the same keys, or, where the wallet keeps reversals,
  * meet the reversal of a leg that may have been sent.
  */
-import { backoffMs, type RetryPolicy } from './backoff.ts'
+import { askedMs, backoffMs, type RetryPolicy } from './backoff.ts'
 import type { LegName } from './legs.ts'
 
 export type Rail = 'atomic' | 'saga'
@@ -34,7 +34,7 @@ export interface Plan {
 
 export interface Failure {
   readonly step: StepName
-  /** Of the wallet, or UNREACHABLE, TIMEOUT, …: the catalogue is core/errors.ts. */
+  /** The wallet's own, or the client's word for what came instead of one (TIMEOUT, …); it is shown, and decides nothing. */
   readonly code: string
   readonly detail: string
 }
@@ -43,7 +43,7 @@ export interface Failure {
 export interface Step {
   readonly state: 'waiting' | 'applied' | 'refused' | 'unanswered' | 'reversed'
   readonly inDoubt: boolean
-  /** Calls that count: those the wallet took or refused to take; none while it could not be reached at all. */
+  /** Calls going forward that count: those the wallet took or refused to take; none while it could not be reached at all. */
   readonly attempts: number
   /** Refusals in a row while in doubt; without reversals one alone is not believed. */
   readonly refusals: number
@@ -72,7 +72,7 @@ export interface Settlement {
   readonly requeued: boolean
   /** Nothing more happens by itself: a key moved other money, or a call that may not be repeated got no answer. */
   readonly held: boolean
-  /** Why it turned, or why its fee is parked. */
+  /** Why it turned, or why its fee was parked; it stays when the fee is collected after all, so that the letter can close. */
   readonly failure: Failure | null
 }
 
@@ -175,9 +175,13 @@ export function next(settlement: Settlement, event: Event, now: number, plan: Pl
   }
 }
 
-/** A process that is gone (or asleep) may have sent any leg; where calls are recorded first, the record is exact. */
+/**
+ * A process that is gone (or asleep) may have sent any leg, an owed fee too; where calls are recorded first, the record
+ * is exact. Going backward nothing new is doubted: the record of the turn names what may have been sent.
+ */
 function doubtAll(settlement: Settlement, plan: Plan): Settlement {
-  if (settlement.phase !== 'forward' || !plan.repeatable) return settlement
+  const mayHaveSent = settlement.phase === 'forward' || settlement.phase === 'settled'
+  if (!mayHaveSent || !plan.repeatable) return settlement
   const steps = settlement.steps.map(step => (step.state === 'waiting' ? { ...step, inDoubt: true } : step))
   return { ...settlement, steps }
 }
@@ -214,8 +218,11 @@ function applyStep(settlement: Settlement, index: number, { plan }: Context): Ne
   return { settlement: recorded, effects: [{ type: 'save' }, { type: 'apply', step: index }] }
 }
 
-function answered(settlement: Settlement, event: Event & { type: 'answer' }, context: Context): Next {
+function answered(settlement: Settlement, event: Answered, context: Context): Next {
   const isFee = context.plan.steps[event.step] === 'fee'
+  const isForward = settlement.phase === 'forward' || settlement.phase === 'settled'
+  // Taken for an apply it would count a leg as moved that was just taken back.
+  if (event.call === 'undo' && isForward) throw impossible(settlement, `an answer to an undo of step ${event.step}`)
   switch (settlement.phase) {
     case 'forward':
       return isFee ? feeAnswered(settlement, event, context) : forwardAnswered(settlement, event, context)
@@ -227,7 +234,7 @@ function answered(settlement: Settlement, event: Event & { type: 'answer' }, con
         ? inquiryAnswered(settlement, event, context)
         : undoAnswered(settlement, event, context)
     case 'failed':
-      throw new Error(`an answer to step ${event.step} of a settlement that has failed`)
+      throw impossible(settlement, `an answer to step ${event.step}`)
   }
 }
 
@@ -244,12 +251,16 @@ function forwardAnswered(settlement: Settlement, event: Answered, context: Conte
     case 'fault':
       return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
     case 'refused':
-      if (step.state === 'refused') return turn(neverSentAfter(learnt, event.step), event.step, context)
+      if (step.state === 'refused') return turn(neverSentAfter(learnt, event.step), event.step, null, context)
+      // Not believed, and no retry left to ask again: the way back asks, from the beginning.
+      if (isUsedUp(step, policy)) {
+        return turn(withStep(learnt, event.step, { refusals: 0 }), event.step, null, context)
+      }
       return wait(learnt, now + backoffMs(policy, policy.retryBackoffMs, step.refusals, event.random, null))
     case 'deferred':
     case 'unanswered':
       if (answer.outcome === 'unanswered' && !plan.repeatable) return hold(learnt, plan, event.step, step.lastError)
-      if (step.attempts > policy.retryMaxAttempts) return turn(learnt, event.step, context)
+      if (isUsedUp(step, policy)) return turn(learnt, event.step, answer.retryAfterMs, context)
       return wait(learnt, retryAt(step, answer.retryAfterMs, event.random, context))
   }
 }
@@ -271,16 +282,16 @@ function feeAnswered(settlement: Settlement, event: Answered, context: Context):
   const { answer } = event
   switch (answer.outcome) {
     case 'applied':
-      return rest({ ...learnt, fee: 'none', failure: null }, null)
+      return rest({ ...learnt, fee: 'none' }, null)
     case 'fault':
       return parkFee(learnt, step.lastError)
     case 'refused':
-      if (step.state === 'refused') return parkFee(learnt, step.lastError)
+      if (step.state === 'refused' || isUsedUp(step, policy)) return parkFee(learnt, step.lastError)
       return rest({ ...learnt, fee: 'owed' }, retryAt(step, null, event.random, context))
     case 'deferred':
     case 'unanswered': {
-      const isOver = step.attempts > policy.retryMaxAttempts
-      if (isOver || (answer.outcome === 'unanswered' && !plan.repeatable)) return parkFee(learnt, step.lastError)
+      const mayNotRepeat = answer.outcome === 'unanswered' && !plan.repeatable
+      if (mayNotRepeat || isUsedUp(step, policy)) return parkFee(learnt, step.lastError)
       return rest({ ...learnt, fee: 'owed' }, retryAt(step, answer.retryAfterMs, event.random, context))
     }
   }
@@ -293,10 +304,12 @@ function parkFee(settlement: Settlement, failure: Failure | null): Next {
 // Backward
 
 /** The decision to go backward is stored before the first undo; from then on no leg of this epoch is applied. */
-function turn(settlement: Settlement, index: number, context: Context): Next {
+function turn(settlement: Settlement, index: number, retryAfterMs: number | null, context: Context): Next {
   const failure = stepAt(settlement, index).lastError
   if (!settlement.steps.some(mayBeApplied)) return rest({ ...settlement, phase: 'failed', failure }, null)
   const turned: Settlement = { ...settlement, phase: 'backward', rollback: 'running', undoAttempts: 0, failure }
+  // The wallet that asked for a pause is the one the undo would go to.
+  if (askedMs(retryAfterMs) > 0) return wait(turned, context.now + askedMs(retryAfterMs))
   const { settlement: after, effects } = takeBack(turned, context)
   const isSaved = effects[0]?.type === 'save'
   return { settlement: after, effects: isSaved ? effects : [{ type: 'save' }, ...effects] }
@@ -305,13 +318,17 @@ function turn(settlement: Settlement, index: number, context: Context): Next {
 function takeBack(settlement: Settlement, context: Context): Next {
   const { plan } = context
   if (settlement.held) return rest(settlement, null)
+  if (plan.undo === 'opposite' && plan.repeatable) {
+    // Without reversals a leg in doubt is repeated under its key until the answer is known. Oldest first: the repeat
+    // may be what applies it, and a later leg applied before an earlier one pays out what nobody has paid in.
+    const doubted = settlement.steps.findIndex(step => step.inDoubt)
+    if (doubted !== -1) return { settlement, effects: [{ type: 'apply', step: doubted }] }
+  }
   const index = settlement.steps.findLastIndex(mayBeApplied)
   if (index === -1) return rolledBack(settlement, context)
-  const step = stepAt(settlement, index)
   if (plan.undo === 'reversal') return { settlement, effects: [{ type: 'undo', step: index, how: 'reversal' }] }
-  // Without reversals a leg in doubt is repeated under its key until the answer is known, then undone.
-  if (step.state !== 'applied' && plan.repeatable) return { settlement, effects: [{ type: 'apply', step: index }] }
   if (plan.repeatable) return { settlement, effects: [{ type: 'undo', step: index, how: 'opposite' }] }
+  const step = stepAt(settlement, index)
   if (step.undoSent || step.inDoubt) return hold(settlement, plan, index, step.lastError ?? noAnswer(plan, index))
   return {
     settlement: withStep(settlement, index, { undoSent: true }),
@@ -332,7 +349,7 @@ function undoAnswered(settlement: Settlement, event: Answered, context: Context)
       return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
     case 'refused':
       // Who kept the goods is not repaid: the legs before this one stay until this one is undone.
-      return park(withStep(learnt, event.step, { undoSent: false }), context)
+      return park(withStep(learnt, event.step, { undoSent: false }), null, context)
     case 'deferred':
     case 'unanswered':
       if (answer.outcome === 'deferred') {
@@ -345,15 +362,19 @@ function undoAnswered(settlement: Settlement, event: Answered, context: Context)
 
 function inquiryAnswered(settlement: Settlement, event: Answered, context: Context): Next {
   const { plan, policy, now } = context
-  const learnt = learn(settlement, event, plan)
+  // To ask what became of a leg is no attempt at it: settlement_retry_count stays what going forward took.
+  const { attempts } = stepAt(settlement, event.step)
+  const learnt = withStep(learn(settlement, event, plan), event.step, { attempts })
   const { answer } = event
   switch (answer.outcome) {
     case 'applied':
-      return takeBack(learnt, context)
+      return takeBack({ ...learnt, undoAttempts: 0 }, context)
     case 'fault':
       return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
     case 'refused':
-      if (stepAt(learnt, event.step).state === 'refused') return takeBack({ ...learnt, undoAttempts: 0 }, context)
+      if (stepAt(learnt, event.step).state === 'refused') {
+        return takeBack({ ...neverSentAfter(learnt, event.step), undoAttempts: 0 }, context)
+      }
       return wait(learnt, now + backoffMs(policy, policy.undoBackoffMs, 1, event.random, null))
     case 'deferred':
     case 'unanswered':
@@ -370,13 +391,15 @@ function retryUndo(
   const { policy, now } = context
   const undoAttempts = settlement.undoAttempts + (answer.reached ? 1 : 0)
   const counted: Settlement = { ...settlement, undoAttempts }
-  if (settlement.phase === 'parked' || undoAttempts >= policy.undoMaxAttempts) return park(counted, context)
+  if (settlement.phase === 'parked' || undoAttempts >= policy.undoMaxAttempts) {
+    return park(counted, answer.retryAfterMs, context)
+  }
   const retry = Math.max(undoAttempts, 1)
   return wait(counted, now + backoffMs(policy, policy.undoBackoffMs, retry, event.random, answer.retryAfterMs))
 }
 
 /** The rollback is incomplete: visible to a person, and retried slowly until it is complete or resolved. */
-function park(settlement: Settlement, { policy, now }: Context): Next {
+function park(settlement: Settlement, retryAfterMs: number | null, { policy, now }: Context): Next {
   const parked: Settlement = {
     ...settlement,
     phase: 'parked',
@@ -384,7 +407,7 @@ function park(settlement: Settlement, { policy, now }: Context): Next {
     requeued: false,
     undoAttempts: 0,
   }
-  return rest(parked, now + policy.undoSlowRetryMs)
+  return rest(parked, now + Math.max(policy.undoSlowRetryMs, askedMs(retryAfterMs)))
 }
 
 /** Stops where it is: what may not be repeated got no answer, or a key has moved other money. */
@@ -406,7 +429,7 @@ function hold(settlement: Settlement, plan: Plan, index: number, failure: Failur
 }
 
 function rolledBack(settlement: Settlement, context: Context): Next {
-  if (settlement.requeued) return { ...beginAnew(settlement, context) }
+  if (settlement.requeued) return beginAnew(settlement, context)
   return rest({ ...settlement, phase: 'failed', rollback: 'complete' }, null)
 }
 
@@ -419,7 +442,7 @@ function requeue(settlement: Settlement, context: Context): Next {
     const again: Settlement = { ...settlement, phase: 'backward', rollback: 'running', requeued: true, held: false }
     return wait({ ...again, undoAttempts: 0 }, now)
   }
-  if (settlement.fee !== 'parked') throw new Error(`a settlement in phase ${settlement.phase} can't be requeued`)
+  if (settlement.fee !== 'parked') throw impossible(settlement, 'a requeue')
   const index = plan.steps.length - 1
   const { state } = stepAt(settlement, index)
   // A refused key is spent; one in doubt must be repeated as it is, since it may have moved the money.
@@ -433,8 +456,10 @@ function beginAnew(settlement: Settlement, { plan, now }: Context): Next {
 }
 
 function resolve(settlement: Settlement): Next {
-  if (settlement.phase !== 'parked') return rest(settlement, null)
-  return rest({ ...settlement, held: true }, null)
+  if (settlement.phase === 'parked') return rest({ ...settlement, held: true }, null)
+  // What still has work before it would be left where nobody goes on with it.
+  if (settlement.phase !== 'failed' && settlement.fee !== 'parked') throw impossible(settlement, 'a resolve')
+  return rest(settlement, null)
 }
 
 // What was learnt
@@ -474,12 +499,21 @@ function learn(settlement: Settlement, { step: index, answer }: Answered, plan: 
   }
 }
 
+/** The attempt and all of its retries are spent. */
+function isUsedUp(step: Step, policy: RetryPolicy): boolean {
+  return step.attempts > policy.retryMaxAttempts
+}
+
 function retryAt(step: Step, retryAfterMs: number | null, random: number, { policy, now }: Context): number {
   return now + backoffMs(policy, policy.retryBackoffMs, step.attempts, random, retryAfterMs)
 }
 
 function mayBeApplied(step: Step): boolean {
   return step.state === 'applied' || step.inDoubt
+}
+
+function impossible({ phase, fee }: Settlement, what: string): Error {
+  return new Error(`${what} can't come to a settlement that is ${phase} (fee ${fee})`)
 }
 
 function wait(settlement: Settlement, untilMs: number): Next {
