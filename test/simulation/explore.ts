@@ -4,7 +4,6 @@
  * goes on (a process that was asleep past its lease). Breadth first, each state once; what a state holds is only what
  * decides the future, so fencing numbers are kept as "is this worker the current one".
  */
-import { hash } from 'node:crypto'
 import {
   type Answer,
   type Effect,
@@ -13,6 +12,7 @@ import {
   newSettlement,
   next,
   type Plan,
+  retryCount,
   type Settlement,
 } from '../../src/core/settlement.ts'
 
@@ -35,10 +35,31 @@ export interface Explored {
 /** What the wallet did with a key: nothing is said of a key it has not seen (or, at level 0, has refused). */
 type KeyState = 'applied' | 'refused' | 'reversed' | 'cancelled'
 
-interface Worker {
+/** A settlement and what is still to be done about it: there is one object for each, so that its number names it. */
+interface Decision {
   readonly settlement: Settlement
   readonly effects: readonly Effect[]
+  readonly number: number
+}
+
+interface Worker {
+  readonly decision: Decision
   readonly isCurrent: boolean
+}
+
+/** The machine for one plan. It is pure, so a decision is made once; most of the time would go there otherwise. */
+interface Machine {
+  readonly plan: Plan
+  decide(settlement: Settlement, event: Event): Decision
+  /** The same settlement with its first effect done. */
+  afterFirst(decision: Decision): Decision
+  /** The one object for a settlement, and its number. */
+  numberOf(settlement: Settlement): number
+}
+
+/** What an exploration needs on the way. */
+interface Walk extends Exploration {
+  readonly machine: Machine
 }
 
 interface World {
@@ -68,6 +89,7 @@ const TRADE = 't'
 
 export function explore(exploration: Exploration): Explored {
   const { plan } = exploration
+  const walk: Walk = { ...exploration, machine: machineOf(plan) }
   const first: World = {
     stored: null,
     isLeased: false,
@@ -78,7 +100,7 @@ export function explore(exploration: Exploration): Explored {
     sent: [],
     requeuesLeft: exploration.requeues,
   }
-  const index = new Map<string, number>([[nameOf(first), 0]])
+  const index = new Map<string, number>([[nameOf(first, walk), 0]])
   const worlds: (World | null)[] = [first]
   const cameFrom: number[][] = [[]]
   const resting: number[] = []
@@ -91,10 +113,10 @@ export function explore(exploration: Exploration): Explored {
       resting.push(at)
       ends.add(endOf(world))
     }
-    for (const successor of successors(world, exploration)) {
+    for (const successor of successors(world, walk)) {
       transitions++
       const after: World = { ...successor, wallet: forget(successor.wallet, successor) }
-      const key = nameOf(after)
+      const key = nameOf(after, walk)
       const known = index.get(key)
       if (known !== undefined) cameFrom[known]?.push(at)
       else {
@@ -135,14 +157,14 @@ function endOf({ stored }: World): string {
 
 // What may happen
 
-function successors(world: World, exploration: Exploration): readonly World[] {
-  const { plan, workers } = exploration
+function successors(world: World, walk: Walk): readonly World[] {
+  const { plan, workers, machine } = walk
   const after: World[] = []
   // A lease that ran out may be taken at any time, also while its holder is only slow.
-  if ((world.isDue || world.isLeased) && world.workers.length < workers) after.push(claim(world, plan))
+  if ((world.isDue || world.isLeased) && world.workers.length < workers) after.push(claim(world, machine))
   world.workers.forEach((worker, which) => {
     after.push(without(world, which)) // a crash, at this very point
-    after.push(...perform(world, worker, which, exploration))
+    after.push(...perform(world, worker, which, walk))
   })
   world.underWay.forEach(key => {
     const arrived: World = { ...world, underWay: world.underWay.filter(other => other !== key) }
@@ -152,7 +174,7 @@ function successors(world: World, exploration: Exploration): readonly World[] {
   const canRequeue =
     stored !== null && (stored.phase === 'failed' || stored.phase === 'parked' || stored.fee === 'parked')
   if (canRequeue && world.workers.length === 0 && world.requeuesLeft > 0) {
-    const requeued = step(stored, { type: 'requeue' }, plan)
+    const requeued = machine.decide(stored, { type: 'requeue' })
     after.push({
       ...world,
       stored: requeued.settlement,
@@ -164,32 +186,38 @@ function successors(world: World, exploration: Exploration): readonly World[] {
   return after
 }
 
-function claim(world: World, plan: Plan): World {
-  const settlement = world.stored ?? newSettlement(plan)
-  const begun = step(settlement, { type: 'begin', resumed: world.isLeased }, plan)
+function claim(world: World, machine: Machine): World {
+  const settlement = world.stored ?? newSettlement(machine.plan)
+  const decision = machine.decide(settlement, { type: 'begin', resumed: world.isLeased })
   const others = world.workers.map(worker => ({ ...worker, isCurrent: false }))
-  return { ...world, isLeased: true, isDue: true, workers: [...others, { ...begun, isCurrent: true }] }
+  return { ...world, isLeased: true, isDue: true, workers: [...others, { decision, isCurrent: true }] }
 }
 
-function perform(world: World, worker: Worker, which: number, exploration: Exploration): readonly World[] {
-  const [effect, ...rest] = worker.effects
+function perform(world: World, worker: Worker, which: number, walk: Walk): readonly World[] {
+  const { decision, isCurrent } = worker
+  const [effect] = decision.effects
   if (effect === undefined) throw new Error('a worker without an effect to perform')
   switch (effect.type) {
     case 'save':
-      if (!worker.isCurrent) return [without(world, which)]
-      return [{ ...withWorker(world, which, { ...worker, effects: rest }), stored: bare(worker.settlement) }]
+      if (!isCurrent) return [without(world, which)]
+      return [
+        {
+          ...withWorker(world, which, { decision: walk.machine.afterFirst(decision), isCurrent }),
+          stored: decision.settlement,
+        },
+      ]
     case 'wait':
-      return [worker.isCurrent ? stored(world, worker, which, true) : without(world, which)]
+      return [isCurrent ? stored(world, worker, which, true) : without(world, which)]
     case 'finish':
-      return [worker.isCurrent ? stored(world, worker, which, effect.againAtMs !== null) : without(world, which)]
+      return [isCurrent ? stored(world, worker, which, effect.againAtMs !== null) : without(world, which)]
     case 'apply':
     case 'undo':
-      return call(world, worker, which, effect, exploration)
+      return call(world, worker, which, effect, walk)
   }
 }
 
 function stored(world: World, worker: Worker, which: number, isDue: boolean): World {
-  return { ...without(world, which), stored: bare(worker.settlement), isLeased: false, isDue }
+  return { ...without(world, which), stored: worker.decision.settlement, isLeased: false, isDue }
 }
 
 /** Every way the call may end: what the wallet did, and what of it came back. */
@@ -198,9 +226,9 @@ function call(
   worker: Worker,
   which: number,
   effect: Effect & { type: 'apply' | 'undo' },
-  { plan, lateArrivals }: Exploration,
+  { plan, lateArrivals, machine }: Walk,
 ): readonly World[] {
-  const { settlement } = worker
+  const { settlement } = worker.decision
   const name = plan.steps[effect.step] ?? 'settlement'
   const operation = keyOf(TRADE, settlement, name)
   const isReversal = effect.type === 'undo' && effect.how === 'reversal'
@@ -213,33 +241,32 @@ function call(
   const after: World[] = []
   const goOn = (wallet: World['wallet'], answer: Answer, underWay = world.underWay, keysSent = sent): void => {
     const event: Event = { type: 'answer', call: effect.type, step: effect.step, answer, random: 0.5 }
-    const decided = step(settlement, event, plan)
+    const decision = machine.decide(settlement, event)
     const changed: World = { ...world, wallet, underWay, sent: keysSent }
-    after.push(withWorker(changed, which, { ...decided, isCurrent: worker.isCurrent }))
+    after.push(withWorker(changed, which, { decision, isCurrent: worker.isCurrent }))
   }
   const handled = isReversal ? reversals(world.wallet, key) : applications(world.wallet, key, plan)
   for (const { wallet, answer } of handled) {
     // A refusal is an answer: what was refused may be asked again.
     goOn(wallet, answer, world.underWay, answer.outcome === 'refused' ? world.sent : sent)
-    goOn(wallet, lost('unanswered', true)) // done, but the answer is lost
+    goOn(wallet, LOST) // done, but the answer is lost
   }
-  goOn(world.wallet, lost('unanswered', true)) // lost on its way
-  goOn(world.wallet, lost('deferred', true), world.underWay, world.sent) // too many requests
-  goOn(world.wallet, lost('deferred', false), world.underWay, world.sent) // nobody there
+  goOn(world.wallet, LOST) // lost on its way
+  goOn(world.wallet, BUSY, world.underWay, world.sent)
+  goOn(world.wallet, NOBODY, world.underWay, world.sent)
   if (lateArrivals && !isReversal) {
-    goOn(world.wallet, lost('unanswered', true), [...new Set([...world.underWay, key])].sort())
+    goOn(world.wallet, LOST, [...new Set([...world.underWay, key])].sort())
   }
   return after
 }
 
-const lost = (outcome: 'deferred' | 'unanswered', reached: boolean): Answer => ({
-  outcome,
-  code: outcome,
-  detail: '',
-  reached,
-  retryAfterMs: null,
-})
-const refusal = (code: string): Answer => ({ outcome: 'refused', code, detail: '' })
+const SILENCE = { detail: '', retryAfterMs: null } as const
+const LOST: Answer = { outcome: 'unanswered', code: 'TIMEOUT', reached: true, ...SILENCE }
+const BUSY: Answer = { outcome: 'deferred', code: 'RATE_LIMITED', reached: true, ...SILENCE }
+const NOBODY: Answer = { outcome: 'deferred', code: 'UNREACHABLE', reached: false, ...SILENCE }
+const APPLIED: Answer = { outcome: 'applied' }
+const REFUSED: Answer = { outcome: 'refused', code: 'INSUFFICIENT_BALANCE', detail: '' }
+const REVERSED: Answer = { outcome: 'refused', code: 'REVERSED', detail: '' }
 
 interface Handled {
   readonly wallet: World['wallet']
@@ -250,17 +277,17 @@ interface Handled {
 function applications(wallet: World['wallet'], key: string, plan: Plan): readonly Handled[] {
   switch (wallet[key]) {
     case 'applied':
-      return [{ wallet, answer: { outcome: 'applied' } }]
+      return [{ wallet, answer: APPLIED }]
     case 'refused':
-      return [{ wallet, answer: refusal('INSUFFICIENT_BALANCE') }]
+      return [{ wallet, answer: REFUSED }]
     case 'reversed':
     case 'cancelled':
-      return [{ wallet, answer: refusal('REVERSED') }]
+      return [{ wallet, answer: REVERSED }]
     default: {
       const isRemembered = plan.undo === 'reversal'
       return [
-        { wallet: { ...wallet, [key]: 'applied' }, answer: { outcome: 'applied' } },
-        { wallet: isRemembered ? { ...wallet, [key]: 'refused' } : wallet, answer: refusal('INSUFFICIENT_BALANCE') },
+        { wallet: { ...wallet, [key]: 'applied' }, answer: APPLIED },
+        { wallet: isRemembered ? { ...wallet, [key]: 'refused' } : wallet, answer: REFUSED },
       ]
     }
   }
@@ -272,18 +299,17 @@ function arrivals(wallet: World['wallet'], key: string, plan: Plan): readonly Wo
 
 /** A reversal is refused only where it would take back money that is spent; that is not remembered. */
 function reversals(wallet: World['wallet'], key: string): readonly Handled[] {
-  const answer: Answer = { outcome: 'applied' }
   switch (wallet[key]) {
     case 'applied':
       return [
-        { wallet: { ...wallet, [key]: 'reversed' }, answer },
-        { wallet, answer: refusal('INSUFFICIENT_BALANCE') },
+        { wallet: { ...wallet, [key]: 'reversed' }, answer: APPLIED },
+        { wallet, answer: REFUSED },
       ]
     case 'reversed':
     case 'cancelled':
-      return [{ wallet, answer }]
+      return [{ wallet, answer: APPLIED }]
     default:
-      return [{ wallet: { ...wallet, [key]: 'cancelled' }, answer }]
+      return [{ wallet: { ...wallet, [key]: 'cancelled' }, answer: APPLIED }]
   }
 }
 
@@ -291,7 +317,8 @@ function reversals(wallet: World['wallet'], key: string): readonly Handled[] {
 
 /** Calls that must never be made, whoever makes them. */
 function assertAllowed(world: World, worker: Worker, effect: Effect, plan: Plan): void {
-  const { phase, epoch } = worker.settlement
+  const { settlement } = worker.decision
+  const { phase, epoch } = settlement
   const isBackward = phase === 'backward' || phase === 'parked'
   if (effect.type === 'undo') {
     const turned = world.stored
@@ -302,6 +329,14 @@ function assertAllowed(world: World, worker: Worker, effect: Effect, plan: Plan)
   }
   if (effect.type === 'apply' && isBackward && plan.undo === 'reversal') {
     throw new Error('a leg is applied although the settlement has turned backward')
+  }
+  if (effect.type === 'apply') {
+    for (const name of plan.steps.slice(0, effect.step)) {
+      const before = world.wallet[keyOf(TRADE, settlement, name)]
+      if (before !== 'applied' && before !== 'reversed') {
+        throw new Error(`${plan.steps[effect.step]} is sent although ${name}, which comes before it, was never applied`)
+      }
+    }
   }
 }
 
@@ -330,14 +365,69 @@ function netEffect(wallet: World['wallet'], name: string): number {
 
 // Small things
 
-/** A state's name: 128 bits of a hash, since the states themselves would fill the memory. */
-function nameOf(world: World): string {
-  return hash('sha256', JSON.stringify(world), 'base64').slice(0, 22)
+const WALLET_NAMES = new WeakMap<World['wallet'], string>()
+
+/** A state's name: short, since there are hundreds of thousands, and the same for the same state however it came about. */
+function nameOf(world: World, { machine }: Walk): string {
+  const { stored: at, isLeased, isDue, workers, wallet, underWay, sent, requeuesLeft } = world
+  const hands = workers.map(({ decision, isCurrent }) => `${decision.number}${isCurrent ? '!' : '?'}`)
+  const stored = at === null ? '' : machine.numberOf(at)
+  return `${stored}|${isLeased}|${isDue}|${hands}|${nameOfWallet(wallet)}|${underWay}|${sent}|${requeuesLeft}`
 }
 
-function step(settlement: Settlement, event: Event, plan: Plan): Pick<Worker, 'settlement' | 'effects'> {
-  const decided = next(settlement, event, 0, plan, POLICY)
-  return { settlement: bare(decided.settlement), effects: decided.effects }
+function nameOfWallet(wallet: World['wallet']): string {
+  const known = WALLET_NAMES.get(wallet)
+  if (known !== undefined) return known
+  const name = Object.keys(wallet)
+    .sort()
+    .map(key => `${key}=${wallet[key]}`)
+    .join()
+  WALLET_NAMES.set(wallet, name)
+  return name
+}
+
+function machineOf(plan: Plan): Machine {
+  const settlements = new Map<string, Settlement>()
+  const numbers = new Map<Settlement, number>()
+  const decisions = new Map<string, Decision>()
+  const made = new Map<string, Decision>()
+
+  const numberOf = (settlement: Settlement): number => {
+    const number = numbers.get(settlement) ?? numbers.size
+    numbers.set(settlement, number)
+    return number
+  }
+  const keep = (settlement: Settlement, effects: readonly Effect[]): Decision => {
+    const text = JSON.stringify(settlement)
+    const kept = settlements.get(text) ?? settlement
+    settlements.set(text, kept)
+    const name = `${numberOf(kept)} ${JSON.stringify(effects)}`
+    const decision = decisions.get(name) ?? { settlement: kept, effects, number: decisions.size }
+    decisions.set(name, decision)
+    return decision
+  }
+  return {
+    plan,
+    numberOf,
+    afterFirst: ({ settlement, effects }) => keep(settlement, effects.slice(1)),
+    decide: (settlement, event) => {
+      const name = `${numberOf(settlement)} ${nameOfEvent(event)}`
+      const known = made.get(name)
+      if (known !== undefined) return known
+      const decided = next(settlement, event, 0, plan, POLICY)
+      if (retryCount(decided.settlement) > POLICY.retryMaxAttempts) throw new Error('a leg is retried too often')
+      const decision = keep(bare(decided.settlement), decided.effects)
+      made.set(name, decision)
+      return decision
+    },
+  }
+}
+
+function nameOfEvent(event: Event): string {
+  if (event.type === 'begin') return `begin ${event.resumed}`
+  if (event.type !== 'answer') return event.type
+  const { answer, call: kind, step } = event
+  return `${kind} ${step} ${answer.outcome} ${answer.outcome === 'applied' ? '' : answer.code}`
 }
 
 /** Without what decides nothing any more: the words of errors, and attempts of steps whose answer is known. */
@@ -352,14 +442,15 @@ function bare(settlement: Settlement): Settlement {
 
 /** Forgets keys of earlier epochs that nobody can call any more. */
 function forget(wallet: World['wallet'], { workers, underWay, stored: at }: World): World['wallet'] {
-  const oldest = Math.min(at?.epoch ?? 0, ...workers.map(worker => worker.settlement.epoch))
+  const oldest = Math.min(at?.epoch ?? 0, ...workers.map(({ decision }) => decision.settlement.epoch))
+  if (oldest === 0) return wallet
   const kept = Object.entries(wallet).filter(([key, state]) => {
     const [, epoch = '0'] = key.split(':')
     if (Number(epoch) >= oldest || underWay.includes(key)) return true
     const pair = key.endsWith(':undo') ? key.slice(0, -5) : `${key}:undo`
     return state === 'applied' && wallet[pair] !== 'applied'
   })
-  return Object.fromEntries(kept.sort(([a], [b]) => (a < b ? -1 : 1)))
+  return Object.fromEntries(kept)
 }
 
 function without(world: World, which: number): World {
