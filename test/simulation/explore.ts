@@ -275,7 +275,8 @@ interface Handled {
 
 /** What the wallet may do with a debit or credit that reaches it. */
 function applications(wallet: World['wallet'], key: string, plan: Plan): readonly Handled[] {
-  switch (wallet[key]) {
+  const state = wallet[key]
+  switch (state) {
     case 'applied':
       return [{ wallet, answer: APPLIED }]
     case 'refused':
@@ -283,7 +284,7 @@ function applications(wallet: World['wallet'], key: string, plan: Plan): readonl
     case 'reversed':
     case 'cancelled':
       return [{ wallet, answer: REVERSED }]
-    default: {
+    case undefined: {
       const isRemembered = plan.undo === 'reversal'
       return [
         { wallet: { ...wallet, [key]: 'applied' }, answer: APPLIED },
@@ -299,7 +300,8 @@ function arrivals(wallet: World['wallet'], key: string, plan: Plan): readonly Wo
 
 /** A reversal is refused only where it would take back money that is spent; that is not remembered. */
 function reversals(wallet: World['wallet'], key: string): readonly Handled[] {
-  switch (wallet[key]) {
+  const state = wallet[key]
+  switch (state) {
     case 'applied':
       return [
         { wallet: { ...wallet, [key]: 'reversed' }, answer: APPLIED },
@@ -308,7 +310,8 @@ function reversals(wallet: World['wallet'], key: string): readonly Handled[] {
     case 'reversed':
     case 'cancelled':
       return [{ wallet, answer: APPLIED }]
-    default:
+    case 'refused':
+    case undefined:
       return [{ wallet: { ...wallet, [key]: 'cancelled' }, answer: APPLIED }]
   }
 }
@@ -372,7 +375,9 @@ function nameOf(world: World, { machine }: Walk): string {
   const { stored: at, isLeased, isDue, workers, wallet, underWay, sent, requeuesLeft } = world
   const hands = workers.map(({ decision, isCurrent }) => `${decision.number}${isCurrent ? '!' : '?'}`)
   const stored = at === null ? '' : machine.numberOf(at)
-  return `${stored}|${isLeased}|${isDue}|${hands}|${nameOfWallet(wallet)}|${underWay}|${sent}|${requeuesLeft}`
+  return [stored, isLeased, isDue, hands.join(), nameOfWallet(wallet), underWay.join(), sent.join(), requeuesLeft].join(
+    '|',
+  )
 }
 
 function nameOfWallet(wallet: World['wallet']): string {
