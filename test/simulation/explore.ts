@@ -275,8 +275,7 @@ interface Handled {
 
 /** What the wallet may do with a debit or credit that reaches it. */
 function applications(wallet: World['wallet'], key: string, plan: Plan): readonly Handled[] {
-  const state = wallet[key]
-  switch (state) {
+  switch (wallet[key] ?? 'unseen') {
     case 'applied':
       return [{ wallet, answer: APPLIED }]
     case 'refused':
@@ -284,7 +283,7 @@ function applications(wallet: World['wallet'], key: string, plan: Plan): readonl
     case 'reversed':
     case 'cancelled':
       return [{ wallet, answer: REVERSED }]
-    case undefined: {
+    case 'unseen': {
       const isRemembered = plan.undo === 'reversal'
       return [
         { wallet: { ...wallet, [key]: 'applied' }, answer: APPLIED },
@@ -300,8 +299,7 @@ function arrivals(wallet: World['wallet'], key: string, plan: Plan): readonly Wo
 
 /** A reversal is refused only where it would take back money that is spent; that is not remembered. */
 function reversals(wallet: World['wallet'], key: string): readonly Handled[] {
-  const state = wallet[key]
-  switch (state) {
+  switch (wallet[key] ?? 'unseen') {
     case 'applied':
       return [
         { wallet: { ...wallet, [key]: 'reversed' }, answer: APPLIED },
@@ -311,7 +309,7 @@ function reversals(wallet: World['wallet'], key: string): readonly Handled[] {
     case 'cancelled':
       return [{ wallet, answer: APPLIED }]
     case 'refused':
-    case undefined:
+    case 'unseen':
       return [{ wallet: { ...wallet, [key]: 'cancelled' }, answer: APPLIED }]
   }
 }
