@@ -1,7 +1,7 @@
 import { Decimal } from 'decimal.js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { divideRounded, formatDecimal, parseDecimal, placesOf, type Rounding } from './money.ts'
+import { divideRounded, formatDecimal, parseDecimal, parseStored, placesOf, type Rounding } from './money.ts'
 
 const Exact = Decimal.clone({ precision: 200, toExpNeg: -200, toExpPos: 200 })
 
@@ -35,6 +35,32 @@ describe('S-2 amounts are exact', () => {
     ['0'.repeat(101), 'too_many_digits'],
   ])('says why %s is no amount', (text, fault) => {
     expect(parseDecimal(text, 8)).toBe(fault)
+  })
+
+  test('any text reads as the number it is, or as none', () => {
+    const digits = fc.stringMatching(/^[0-9]{1,25}$/)
+    fc.assert(
+      fc.property(
+        fc.boolean(),
+        digits,
+        fc.option(digits),
+        fc.integer({ min: 0, max: 30 }),
+        (isBelow, whole, places, scale) => {
+          const text = `${isBelow ? '-' : ''}${whole}${places === null ? '' : `.${places}`}`
+          const exact = new Exact(text)
+          const read = parseDecimal(text, scale)
+          expect(placesOf(text)).toBe(exact.decimalPlaces())
+          if (typeof read === 'bigint') expect(exact.mul(new Exact(10).pow(scale)).eq(read.toString())).toBe(true)
+          else if (read === 'too_many_places') expect(exact.decimalPlaces()).toBeGreaterThan(scale)
+          else expect([read, whole.length + (places?.length ?? 0) > 38]).toEqual(['too_many_digits', true])
+        },
+      ),
+    )
+  })
+
+  test('what was stored is read as it is; what does not fit is damage, and is said', () => {
+    expect(parseStored('28165.47', 8)).toBe(2816547000000n)
+    expect(() => parseStored('0.001', 2)).toThrow('stored amount 0.001 does not fit 2 places: too_many_places')
   })
 
   test('what is written reads as the same number, and is canonical', () => {
