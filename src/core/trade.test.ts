@@ -3,6 +3,9 @@ import { BTC_USDT, FEES, makeTrade, tradeInput } from '../../test/support/trades
 import type { Market } from './market.ts'
 import { acceptTrade, type TradeInput } from './trade.ts'
 
+/** With eight places it has 38 digits, and twice of it has 39. */
+const HUGE = '9'.repeat(30)
+
 function faultsOf(change: Partial<TradeInput>, market: Market | undefined = BTC_USDT) {
   const result = acceptTrade(tradeInput(change), market, FEES)
   return 'faults' in result ? result.faults.map(({ field, code }) => [field, code]) : []
@@ -33,6 +36,10 @@ describe('a trade is taken or every fault of it is said', () => {
     [{ price: '0.00000001', quantity: '0.00000001' }, [['quantity', 'TOO_MANY_PLACES']]],
     [{ price: '9'.repeat(30), quantity: '9'.repeat(30) }, [['price', 'INVALID_PRICE']]],
     [{ price: '50000', buyerFee: '50000' }, []],
+    [{ price: HUGE, buyerFee: '0', sellerFee: '0' }, []],
+    [{ price: HUGE, buyerFee: HUGE, sellerFee: '0' }, [['price', 'INVALID_PRICE']]],
+    [{ price: HUGE, buyerFee: '0', sellerFee: `-${HUGE}` }, [['price', 'INVALID_PRICE']]],
+    [{ price: HUGE, buyerFee: `-${HUGE}`, sellerFee: '0' }, []],
   ] satisfies readonly (readonly [Partial<TradeInput>, unknown])[])('%j', (change, faults) => {
     expect(faultsOf(change)).toEqual(faults)
   })

@@ -80,8 +80,9 @@ export function acceptTrade(
     return { faults: [{ field: 'quantity', code: 'TOO_MANY_PLACES', detail }] }
   }
   faults.push(...feeFaults(notional, buyerFee, sellerFee))
-  if (notional + (buyerFee > 0n ? buyerFee : 0n) > MAX_UNITS) {
-    faults.push({ field: 'price', code: 'INVALID_PRICE', detail: 'price × quantity with its fee has over 38 digits' })
+  const amounts = [notional, notional + buyerFee, notional - sellerFee, -(buyerFee + sellerFee)]
+  if (amounts.some(amount => amount > MAX_UNITS)) {
+    faults.push({ field: 'price', code: 'INVALID_PRICE', detail: 'price × quantity with its fees has over 38 digits' })
   }
   if (faults.length > 0) return { faults }
   const { base, quote } = market
