@@ -76,6 +76,31 @@ async function once<Result>(database: Database, work: (connection: Connection) =
   }
 }
 
+const PLAIN_ELEMENT = /^[0-9A-Za-z_:/.-]+$/
+
+/**
+ * The text form of an array parameter. The driver's own escapes every element, which costs more than all else that a
+ * batch of rows costs here.
+ */
+export function arrayOf(values: readonly (string | bigint | number | boolean | null | undefined)[]): string {
+  let text = '{'
+  for (const value of values) {
+    if (text.length > 1) text += ','
+    if (typeof value === 'string') text += isPlain(value) ? value : quoted(value)
+    else text += value === null || value === undefined ? 'null' : String(value)
+  }
+  return `${text}}`
+}
+
+/** Whether an element stands for itself; the word null would be none. */
+function isPlain(value: string): boolean {
+  return PLAIN_ELEMENT.test(value) && (value.length !== 4 || value.toLowerCase() !== 'null')
+}
+
+function quoted(value: string): string {
+  return `"${value.replace(/["\\]/g, '\\$&')}"`
+}
+
 /** The SQLSTATE or system code of an error; empty when it has none. */
 export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''

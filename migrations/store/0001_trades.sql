@@ -19,11 +19,11 @@ create table markets (
   check (symbol = base || '/' || quote and base <> quote)
 );
 
--- A trade and its settlement. The first block never changes; the second is the settlement's state, and the queue:
--- due_at says when somebody may (again) take it in hand, null that nothing is left to do.
+-- A trade and its settlement. The first block never changes; of the second no column is in any index, so that the one
+-- update a good settlement needs stays on its page and off the indexes.
 create table trades (
   id uuid primary key,
-  symbol text not null references markets,
+  symbol text not null,
   buyer_user_id uuid not null,
   seller_user_id uuid not null,
   fee_user_id uuid not null,
@@ -48,23 +48,44 @@ create table trades (
   -- The settlement machine's state where it can't be derived: null before anything went wrong, and after a settlement
   -- of epoch 0 whose every leg was applied at its first attempt.
   settlement jsonb,
-  due_at timestamptz,
-  lease_owner uuid,
-  -- The fencing number: every claim raises it, every write names it.
-  lease_token integer not null default 0,
 
-  check ((settled_at is not null) = (settlement_status = 'SETTLED')),
-  check (settlement_status <> 'PENDING' or due_at is not null),
-  check (lease_owner is null or due_at is not null)
+  check ((settled_at is not null) = (settlement_status = 'SETTLED'))
 )
--- Room on each page for the one update a good settlement needs.
+-- Room on each page for that update.
 with (fillfactor = 80);
 
-create index trades_due on trades (due_at) where due_at is not null;
 create index trades_recorded on trades (recorded_at, id);
 create index trades_buyer on trades (buyer_user_id, recorded_at, id);
 create index trades_seller on trades (seller_user_id, recorded_at, id);
-create index trades_failed on trades (recorded_at, id) where settlement_status = 'SETTLEMENT_FAILED';
+
+-- The queue: a row for each settlement that is not at its good end. It goes when the trade is settled and its fee
+-- collected; one that failed, or whose fee is parked, keeps its row, and with it its fencing number.
+create table open_settlements (
+  -- Written by the statement that writes the trade; trades are never removed, so a foreign key would only cost time.
+  trade_id uuid primary key,
+  -- When somebody may (again) take it in hand; null: nothing happens by itself.
+  due_at timestamptz,
+  lease_owner uuid,
+  -- The fencing number: every claim raises it, every write names it.
+  lease_token integer not null,
+  check (lease_owner is null or due_at is not null)
+);
+
+create index open_settlements_due on open_settlements (due_at) where due_at is not null;
+
+-- What a foreign key would refuse, at the cost of one look per statement instead of one per row.
+create function refuse_unknown_markets() returns trigger language plpgsql as $$
+begin
+  if exists (select from inserted i where not exists (select from markets m where m.symbol = i.symbol)) then
+    raise exception 'a trade of a market that is not there' using errcode = 'foreign_key_violation';
+  end if;
+  return null;
+end
+$$;
+
+create trigger trades_have_markets after insert on trades
+  referencing new table as inserted
+  for each statement execute function refuse_unknown_markets();
 
 -- Final is final, whatever the code forgets.
 create function refuse_to_unsettle() returns trigger language plpgsql as $$

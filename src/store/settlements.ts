@@ -1,5 +1,5 @@
 import type { Instruments } from '../core/instruments.ts'
-import { type Connection, type Database, transaction } from '../db.ts'
+import { arrayOf, type Connection, type Database, transaction } from '../db.ts'
 import { type ClaimedRow, claimedOf } from './rows.ts'
 import type { Claimed, Lease, SettlementRecord } from './store.ts'
 import { TRADE_COLUMNS } from './trades.ts'
@@ -12,18 +12,22 @@ export interface Held {
 
 const CLAIM = `
   with due as (
-    select id, lease_owner is not null as resumed
-    from trades
+    select trade_id, lease_owner is not null as resumed
+    from open_settlements
     where due_at <= $1
     order by due_at
     limit $2
     for update skip locked
+  ), claimed as (
+    update open_settlements o
+    set lease_owner = $3, lease_token = o.lease_token + 1, due_at = $4
+    from due
+    where o.trade_id = due.trade_id
+    returning o.trade_id, o.lease_token, o.due_at, due.resumed
   )
-  update trades t
-  set lease_owner = $3, lease_token = t.lease_token + 1, due_at = $4
-  from due
-  where t.id = due.id
-  returning ${TRADE_COLUMNS}, t.lease_token, t.due_at, due.resumed`
+  select ${TRADE_COLUMNS}, c.lease_token, c.due_at, c.resumed
+  from claimed c
+  join trades t on t.id = c.trade_id`
 
 export async function claimDue(
   database: Database,
@@ -42,32 +46,61 @@ export async function claimDue(
 
 /** The good end, which is nearly all of them: nothing but what can't be derived. */
 const SETTLE = `
+  with ended as (
+    delete from open_settlements o
+    using unnest($1::uuid[], $2::integer[]) as d (trade_id, token)
+    where o.trade_id = d.trade_id
+      and o.lease_token = d.token
+      and o.lease_owner = $3
+    returning o.trade_id
+  )
   update trades t
-  set settlement_status = 'SETTLED', settled_at = $4, settlement = null, failure_reason = null,
-    due_at = null, lease_owner = null
-  from unnest($1::uuid[], $2::integer[]) as d (id, token)
-  where t.id = d.id
-    and t.lease_token = d.token
-    and t.lease_owner = $3
+  set settlement_status = 'SETTLED', settled_at = $4, settlement = null, failure_reason = null
+  from ended
+  where t.id = ended.trade_id
   returning t.id`
 
+/** One that is at its good end after all is no longer open. */
 const RECORD = `
+  with d as (
+    select *
+    from json_to_recordset($1::json) as d (
+      id uuid, token integer, status text, at timestamptz, retry_count integer, failure_reason text, settlement jsonb,
+      due_at timestamptz, keeps_lease boolean, is_ended boolean
+    )
+  ), ended as (
+    delete from open_settlements o
+    using d
+    where d.is_ended
+      and o.trade_id = d.id
+      and o.lease_token = d.token
+      and o.lease_owner = $2
+    returning o.trade_id
+  ), left_open as (
+    update open_settlements o
+    -- Who keeps the lease keeps it as it stands: it may have been renewed meanwhile.
+    set due_at = case when d.keeps_lease then o.due_at else d.due_at end,
+      lease_owner = case when d.keeps_lease then o.lease_owner end
+    from d
+    where not d.is_ended
+      and o.trade_id = d.id
+      and o.lease_token = d.token
+      and o.lease_owner = $2
+    returning o.trade_id
+  ), ours as (
+    select trade_id from ended
+    union all
+    select trade_id from left_open
+  )
   update trades t
   set settlement_status = d.status,
     settled_at = case when d.status = 'SETTLED' then coalesce(t.settled_at, d.at) end,
     settlement_retry_count = d.retry_count,
     failure_reason = d.failure_reason,
-    settlement = d.settlement,
-    -- Who keeps the lease keeps it as it stands: it may have been renewed meanwhile.
-    due_at = case when d.keeps_lease then t.due_at else d.due_at end,
-    lease_owner = case when d.keeps_lease then t.lease_owner end
-  from json_to_recordset($1::json) as d (
-    id uuid, token integer, status text, at timestamptz, retry_count integer, failure_reason text, settlement jsonb,
-    due_at timestamptz, keeps_lease boolean
-  )
+    settlement = d.settlement
+  from d
+  join ours on ours.trade_id = d.id
   where t.id = d.id
-    and t.lease_token = d.token
-    and t.lease_owner = $2
   returning t.id`
 
 const OPEN_LETTERS = `
@@ -115,7 +148,7 @@ function partition(records: readonly SettlementRecord[]): readonly [SettlementRe
   const plain: SettlementRecord[] = []
   const others: SettlementRecord[] = []
   for (const record of records) {
-    const isPlain = record.status === 'SETTLED' && record.settlement === null && record.letter === null
+    const isPlain = record.isEnded && record.settlement === null && record.letter === null
     ;(isPlain ? plain : others).push(record)
   }
   return [plain, others]
@@ -131,7 +164,7 @@ async function settlePlain(
   const { rows } = await connection.query<{ id: string }>({
     name: 'settle-plain',
     text: SETTLE,
-    values: [records.map(record => record.tradeId), records.map(record => record.token), owner, at],
+    values: [arrayOf(records.map(record => record.tradeId)), arrayOf(records.map(record => record.token)), owner, at],
   })
   return rows.map(row => row.id)
 }
@@ -170,6 +203,7 @@ function recordRow(record: SettlementRecord): Readonly<Record<string, unknown>> 
     settlement: record.settlement,
     due_at: record.dueAtMs === null ? null : new Date(record.dueAtMs),
     keeps_lease: record.keepsLease,
+    is_ended: record.isEnded,
   }
 }
 
@@ -187,14 +221,19 @@ export async function renewLeases(
   const { rows } = await database.query<{ id: string }>({
     name: 'renew-leases',
     text: `
-      update trades t
+      update open_settlements o
       set due_at = $4
-      from unnest($1::uuid[], $2::integer[]) as d (id, token)
-      where t.id = d.id
-        and t.lease_token = d.token
-        and t.lease_owner = $3
-      returning t.id`,
-    values: [held.map(entry => entry.tradeId), held.map(entry => entry.token), lease.owner, new Date(lease.untilMs)],
+      from unnest($1::uuid[], $2::integer[]) as d (trade_id, token)
+      where o.trade_id = d.trade_id
+        and o.lease_token = d.token
+        and o.lease_owner = $3
+      returning o.trade_id as id`,
+    values: [
+      arrayOf(held.map(entry => entry.tradeId)),
+      arrayOf(held.map(entry => entry.token)),
+      lease.owner,
+      new Date(lease.untilMs),
+    ],
   })
   return new Set(rows.map(row => row.id))
 }
@@ -208,20 +247,25 @@ export async function releaseLeases(
   await database.query({
     name: 'release-leases',
     text: `
-      update trades t
+      update open_settlements o
       set due_at = $4, lease_owner = null
-      from unnest($1::uuid[], $2::integer[]) as d (id, token)
-      where t.id = d.id
-        and t.lease_token = d.token
-        and t.lease_owner = $3`,
-    values: [held.map(entry => entry.tradeId), held.map(entry => entry.token), owner, new Date(nowMs)],
+      from unnest($1::uuid[], $2::integer[]) as d (trade_id, token)
+      where o.trade_id = d.trade_id
+        and o.lease_token = d.token
+        and o.lease_owner = $3`,
+    values: [
+      arrayOf(held.map(entry => entry.tradeId)),
+      arrayOf(held.map(entry => entry.token)),
+      owner,
+      new Date(nowMs),
+    ],
   })
 }
 
 /** The owner stays on the row, so that whoever claims it next knows that it was not given back. */
 export async function expireLeases(database: Database, nowMs: number): Promise<number> {
   const { rowCount } = await database.query(
-    'update trades set due_at = $1 where due_at is not null and lease_owner is not null',
+    'update open_settlements set due_at = $1 where due_at is not null and lease_owner is not null',
     [new Date(nowMs)],
   )
   return rowCount ?? 0
@@ -230,7 +274,7 @@ export async function expireLeases(database: Database, nowMs: number): Promise<n
 export async function nextDueMs(database: Database): Promise<number | null> {
   const { rows } = await database.query<{ due_at: Date | null }>({
     name: 'next-due',
-    text: 'select min(due_at) as due_at from trades where due_at is not null',
+    text: 'select min(due_at) as due_at from open_settlements where due_at is not null',
   })
   return rows[0]?.due_at?.getTime() ?? null
 }

@@ -72,6 +72,8 @@ export interface SettlementRecord {
   /** When somebody may (again) act on it; null: nothing is left to do. Not looked at while the lease is kept. */
   readonly dueAtMs: number | null
   readonly keepsLease: boolean
+  /** Settled, and the fee collected: nothing will ever be done about it again. */
+  readonly isEnded: boolean
   /** A letter to open or bring up to date; `close`: what was open has been retried with success. */
   readonly letter: Letter | 'close' | null
 }

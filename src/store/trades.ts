@@ -9,22 +9,26 @@ export const TRADE_COLUMNS = `
   t.settlement_status, t.settled_at, t.settlement_retry_count, t.failure_reason, t.rail, t.leg_order, t.settlement`
 
 const INSERT_TRADES = `
-  insert into trades (
-    id, symbol, buyer_user_id, seller_user_id, fee_user_id, price, quantity, notional, buyer_fee, seller_fee,
-    is_buyer_maker, buyer_order_id, seller_order_id, executed_at, recorded_at, rail, leg_order,
-    due_at, lease_owner, lease_token
+  with inserted as (
+    insert into trades (
+      id, symbol, buyer_user_id, seller_user_id, fee_user_id, price, quantity, notional, buyer_fee, seller_fee,
+      is_buyer_maker, buyer_order_id, seller_order_id, executed_at, recorded_at, rail, leg_order
+    )
+    select
+      d.id, d.symbol, d.buyer_user_id, d.seller_user_id, d.fee_user_id, d.price, d.quantity, d.notional, d.buyer_fee,
+      d.seller_fee, d.is_buyer_maker, d.buyer_order_id, d.seller_order_id, d.executed_at, $2::timestamptz, $3, $4
+    from json_to_recordset($1::json) as d (
+      id uuid, symbol text, buyer_user_id uuid, seller_user_id uuid, fee_user_id uuid, price numeric, quantity numeric,
+      notional numeric, buyer_fee numeric, seller_fee numeric, is_buyer_maker boolean, buyer_order_id uuid,
+      seller_order_id uuid, executed_at timestamptz
+    )
+    on conflict (id) do nothing
+    returning id
   )
-  select
-    d.id, d.symbol, d.buyer_user_id, d.seller_user_id, d.fee_user_id, d.price, d.quantity, d.notional, d.buyer_fee,
-    d.seller_fee, d.is_buyer_maker, d.buyer_order_id, d.seller_order_id, d.executed_at, $2::timestamptz, $3, $4,
-    $5::timestamptz, $6::uuid, case when $6::uuid is null then 0 else 1 end
-  from json_to_recordset($1::json) as d (
-    id uuid, symbol text, buyer_user_id uuid, seller_user_id uuid, fee_user_id uuid, price numeric, quantity numeric,
-    notional numeric, buyer_fee numeric, seller_fee numeric, is_buyer_maker boolean, buyer_order_id uuid,
-    seller_order_id uuid, executed_at timestamptz
-  )
-  on conflict (id) do nothing
-  returning id`
+  insert into open_settlements (trade_id, due_at, lease_owner, lease_token)
+  select id, $5::timestamptz, $6::uuid, case when $6::uuid is null then 0 else 1 end
+  from inserted
+  returning trade_id as id`
 
 /** Thrown inside the transaction so that nothing of the call stays. */
 class Reused extends Error {
@@ -161,8 +165,7 @@ export async function selectTrades(
   const values: unknown[] = []
   const bind = (value: unknown): string => `$${values.push(value)}`
   const conditions: string[] = []
-  if (statuses.length === 1) conditions.push(`t.settlement_status = '${statusLiteral(statuses[0])}'`)
-  else if (statuses.length > 1) conditions.push(`t.settlement_status = any(${bind(statuses)})`)
+  if (statuses.length > 0) conditions.push(`t.settlement_status = any(${bind(statuses)})`)
   if (symbols.length > 0) conditions.push(`t.symbol = any(${bind(symbols)})`)
   if (userIds.length > 0) {
     const users = bind(userIds)
@@ -171,19 +174,17 @@ export async function selectTrades(
   if (before !== null) {
     conditions.push(`(t.recorded_at, t.id) < (${bind(new Date(before.recordedAtMs))}, ${bind(before.id)}::uuid)`)
   }
+  // Whatever is not settled is open, and the open ones are few.
+  const isOpenOnly = statuses.length > 0 && !statuses.includes('SETTLED')
   const { rows } = await database.query<TradeRow>({
     text: `
       select ${TRADE_COLUMNS}
       from trades t
+      ${isOpenOnly ? 'join open_settlements o on o.trade_id = t.id' : ''}
       ${conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`}
       order by t.recorded_at desc, t.id desc
       limit ${bind(limit)}`,
     values,
   })
   return rows.map(row => storedTradeOf(row, instruments))
-}
-
-/** A literal, so that the partial index over failed trades is found; only the words that exist get through. */
-function statusLiteral(status: SettlementStatus | undefined): SettlementStatus {
-  return status === 'SETTLED' || status === 'SETTLEMENT_FAILED' ? status : 'PENDING'
 }

@@ -1,7 +1,7 @@
 /** What a ledger transaction reads and writes, one statement each, set-wise. */
 import type { Instruments } from '../core/instruments.ts'
 import { formatDecimal, MAX_SCALE, parseStored } from '../core/money.ts'
-import type { Connection } from '../db.ts'
+import { arrayOf, type Connection } from '../db.ts'
 import { type Account, accountKey, type LedgerChanges, type OperationRow } from './ledger.ts'
 import type { Entry, Movement, Reason } from './wallet.ts'
 
@@ -38,7 +38,7 @@ export async function lockOperations(
       where key = any($1::text[])
       order by key
       for update`,
-    values: [keys],
+    values: [arrayOf(keys)],
   })
   return new Map(rows.map(row => [row.key, operationOf(row, instruments)]))
 }
@@ -89,7 +89,7 @@ export async function selectLegsMoved(
       where trade_id = any($1::uuid[])
         and key = any($2::text[])
       order by key, leg`,
-    values: [settlements.map(({ tradeId }) => tradeId), settlements.map(({ key }) => key)],
+    values: [arrayOf(settlements.map(({ tradeId }) => tradeId)), arrayOf(settlements.map(({ key }) => key))],
   })
   for (const row of rows) {
     const change = parseStored(row.amount, scaleOf(instruments, row.currency))
@@ -123,7 +123,7 @@ export async function lockAccounts(
       join unnest($1::uuid[], $2::text[]) as d (user_id, currency) using (user_id, currency)
       order by a.user_id, a.currency
       for update of a`,
-    values: [accounts.map(({ userId }) => userId), accounts.map(({ currency }) => currency)],
+    values: [arrayOf(accounts.map(({ userId }) => userId)), arrayOf(accounts.map(({ currency }) => currency))],
   })
   const isFeeAccount = new Map(accounts.map(({ userId, mayOverdraw }) => [userId, mayOverdraw]))
   return new Map(
@@ -178,20 +178,20 @@ async function insertOperations(
         $10::numeric[], $11::text[], $12::text[], $13::numeric[], $14::numeric[]
       ) as d`,
     values: [
-      rows.map(row => row.key),
-      rows.map(row => row.kind),
-      rows.map(row => row.status),
-      rows.map(row => row.tradeId),
-      rows.map(row => row.userId),
-      rows.map(row => row.currency),
-      rows.map(row => decimal(row, row.amount)),
-      rows.map(row => row.reason),
-      rows.map(row => row.content),
-      rows.map(row => decimal(row, row.balanceAfter)),
-      rows.map(row => row.code),
-      rows.map(row => row.detail),
-      rows.map(row => decimal(row, row.shortfall?.available)),
-      rows.map(row => decimal(row, row.shortfall?.required)),
+      arrayOf(rows.map(row => row.key)),
+      arrayOf(rows.map(row => row.kind)),
+      arrayOf(rows.map(row => row.status)),
+      arrayOf(rows.map(row => row.tradeId)),
+      arrayOf(rows.map(row => row.userId)),
+      arrayOf(rows.map(row => row.currency)),
+      arrayOf(rows.map(row => decimal(row, row.amount))),
+      arrayOf(rows.map(row => row.reason)),
+      arrayOf(rows.map(row => row.content)),
+      arrayOf(rows.map(row => decimal(row, row.balanceAfter))),
+      arrayOf(rows.map(row => row.code)),
+      arrayOf(rows.map(row => row.detail)),
+      arrayOf(rows.map(row => decimal(row, row.shortfall?.available))),
+      arrayOf(rows.map(row => decimal(row, row.shortfall?.required))),
       at,
     ],
   })
@@ -206,7 +206,7 @@ async function updateOperations(connection: Connection, rows: readonly Operation
       set status = d.status
       from unnest($1::text[], $2::text[]) as d (key, status)
       where o.key = d.key`,
-    values: [rows.map(row => row.key), rows.map(row => row.status)],
+    values: [arrayOf(rows.map(row => row.key)), arrayOf(rows.map(row => row.status))],
   })
 }
 
@@ -227,15 +227,15 @@ async function insertEntries(
         $9::text[]
       ) as d`,
     values: [
-      entries.map(entry => entry.userId),
-      entries.map(entry => entry.currency),
-      entries.map(entry => entry.seq),
-      entries.map(entry => entry.key),
-      entries.map(entry => entry.leg),
-      entries.map(entry => entry.tradeId),
-      entries.map(entry => formatDecimal(entry.amount, scaleOf(instruments, entry.currency))),
-      entries.map(entry => formatDecimal(entry.balanceAfter, scaleOf(instruments, entry.currency))),
-      entries.map(entry => entry.reason),
+      arrayOf(entries.map(entry => entry.userId)),
+      arrayOf(entries.map(entry => entry.currency)),
+      arrayOf(entries.map(entry => entry.seq)),
+      arrayOf(entries.map(entry => entry.key)),
+      arrayOf(entries.map(entry => entry.leg)),
+      arrayOf(entries.map(entry => entry.tradeId)),
+      arrayOf(entries.map(entry => formatDecimal(entry.amount, scaleOf(instruments, entry.currency)))),
+      arrayOf(entries.map(entry => formatDecimal(entry.balanceAfter, scaleOf(instruments, entry.currency)))),
+      arrayOf(entries.map(entry => entry.reason)),
       at,
     ],
   })
@@ -248,11 +248,11 @@ async function saveAccounts(
   accounts: readonly Account[],
 ): Promise<void> {
   const values = (rows: readonly Account[]): unknown[] => [
-    rows.map(row => row.userId),
-    rows.map(row => row.currency),
-    rows.map(row => formatDecimal(row.balance, scaleOf(instruments, row.currency))),
-    rows.map(row => row.entryCount),
-    rows.map(row => row.mayOverdraw),
+    arrayOf(rows.map(row => row.userId)),
+    arrayOf(rows.map(row => row.currency)),
+    arrayOf(rows.map(row => formatDecimal(row.balance, scaleOf(instruments, row.currency)))),
+    arrayOf(rows.map(row => row.entryCount)),
+    arrayOf(rows.map(row => row.mayOverdraw)),
   ]
   const known = accounts.filter(account => account.isOpen)
   const fresh = accounts.filter(account => !account.isOpen)
@@ -286,8 +286,8 @@ async function addTotals(
 ): Promise<void> {
   const changes = [...totals].sort(([a], [b]) => (a < b ? -1 : 1))
   if (changes.length === 0) return
-  const column = (field: 'balances' | 'clearing' | 'deposits' | 'withdrawals'): readonly string[] =>
-    changes.map(([currency, change]) => formatDecimal(change[field], scaleOf(instruments, currency)))
+  const column = (field: 'balances' | 'clearing' | 'deposits' | 'withdrawals'): string =>
+    arrayOf(changes.map(([currency, change]) => formatDecimal(change[field], scaleOf(instruments, currency))))
   await connection.query({
     name: 'add-totals',
     text: `
@@ -297,7 +297,7 @@ async function addTotals(
       set balances = t.balances + excluded.balances, clearing = t.clearing + excluded.clearing,
         deposits = t.deposits + excluded.deposits, withdrawals = t.withdrawals + excluded.withdrawals`,
     values: [
-      changes.map(([currency]) => currency),
+      arrayOf(changes.map(([currency]) => currency)),
       column('balances'),
       column('clearing'),
       column('deposits'),

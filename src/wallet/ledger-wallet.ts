@@ -35,7 +35,7 @@ export interface LedgerOptions {
 }
 
 /** The most calls that share a transaction. */
-export const CALLS_PER_TRANSACTION = 1000
+export const CALLS_PER_TRANSACTION = 500
 
 export function createLedgerWallet(options: LedgerOptions): BookedWallet {
   const { database, instruments, level = 'settlements' } = options

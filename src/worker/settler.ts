@@ -178,6 +178,7 @@ function recordOf(
     settlement: isDerivable(settlement) ? null : settlement,
     dueAtMs: effect.type === 'wait' ? effect.untilMs : effect.type === 'finish' ? effect.againAtMs : null,
     keepsLease: effect.type === 'save',
+    isEnded: settlement.phase === 'settled' && settlement.fee === 'none',
     letter: effect.type === 'finish' && deadLettersEnabled ? letterOf(settlement) : null,
   }
 }
