@@ -859,6 +859,8 @@ describe('an event that can not happen is a bug of the caller, and is said', () 
     ['an answer to one that has failed', failed, answerTo(0, ANSWERS.applied)],
     ['an undo of one that goes forward', begun, answerTo(0, ANSWERS.applied, 'undo')],
     ['an undo of one that is settled', settled, answerTo(0, ANSWERS.applied, 'undo')],
+    ['an answer to one that is settled, fee and all', settled, answerTo(2, ANSWERS.refused)],
+    ['a leg of one that goes backward', backward, answerTo(1, ANSWERS.applied)],
     ['a requeue of one that goes forward', begun, { type: 'requeue' }],
     ['a requeue of one that is settled', settled, { type: 'requeue' }],
     ['a requeue of an owed fee', owed, { type: 'requeue' }],

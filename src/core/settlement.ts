@@ -219,22 +219,27 @@ function applyStep(settlement: Settlement, index: number, { plan }: Context): Ne
 }
 
 function answered(settlement: Settlement, event: Answered, context: Context): Next {
+  if (!isCalled(settlement, event.call, context.plan)) {
+    throw impossible(settlement, `an answer to ${event.call} step ${event.step}`)
+  }
+  if (event.call === 'undo') return undoAnswered(settlement, event, context)
+  if (settlement.phase === 'backward' || settlement.phase === 'parked') return inquiryAnswered(settlement, event, context)
   const isFee = context.plan.steps[event.step] === 'fee'
-  const isForward = settlement.phase === 'forward' || settlement.phase === 'settled'
-  // Taken for an apply it would count a leg as moved that was just taken back.
-  if (event.call === 'undo' && isForward) throw impossible(settlement, `an answer to an undo of step ${event.step}`)
-  switch (settlement.phase) {
+  return isFee ? feeAnswered(settlement, event, context) : forwardAnswered(settlement, event, context)
+}
+
+/** Whether such a call is ever made in this phase; what answers another one is mistaken for something else. */
+function isCalled({ phase, fee }: Settlement, call: Answered['call'], plan: Plan): boolean {
+  switch (phase) {
     case 'forward':
-      return isFee ? feeAnswered(settlement, event, context) : forwardAnswered(settlement, event, context)
+      return call === 'apply'
     case 'settled':
-      return feeAnswered(settlement, event, context)
+      return call === 'apply' && fee === 'owed'
     case 'backward':
     case 'parked':
-      return event.call === 'apply'
-        ? inquiryAnswered(settlement, event, context)
-        : undoAnswered(settlement, event, context)
+      return call === 'undo' || asksFirst(plan)
     case 'failed':
-      throw impossible(settlement, `an answer to step ${event.step}`)
+      return false
   }
 }
 
@@ -318,9 +323,9 @@ function turn(settlement: Settlement, index: number, retryAfterMs: number | null
 function takeBack(settlement: Settlement, context: Context): Next {
   const { plan } = context
   if (settlement.held) return rest(settlement, null)
-  if (plan.undo === 'opposite' && plan.repeatable) {
-    // Without reversals a leg in doubt is repeated under its key until the answer is known. Oldest first: the repeat
-    // may be what applies it, and a later leg applied before an earlier one pays out what nobody has paid in.
+  if (asksFirst(plan)) {
+    // A leg in doubt is repeated under its key until the answer is known. Oldest first: the repeat may be what applies
+    // it, and a later leg applied before an earlier one pays out what nobody has paid in.
     const doubted = settlement.steps.findIndex(step => step.inDoubt)
     if (doubted !== -1) return { settlement, effects: [{ type: 'apply', step: doubted }] }
   }
@@ -334,6 +339,11 @@ function takeBack(settlement: Settlement, context: Context): Next {
     settlement: withStep(settlement, index, { undoSent: true }),
     effects: [{ type: 'save' }, { type: 'undo', step: index, how: 'opposite' }],
   }
+}
+
+/** Without reversals what became of a leg in doubt must be known before it is undone. */
+function asksFirst(plan: Plan): boolean {
+  return plan.undo === 'opposite' && plan.repeatable
 }
 
 function undoAnswered(settlement: Settlement, event: Answered, context: Context): Next {
