@@ -18,6 +18,7 @@ import {
   type LedgerOutcome,
   type LedgerView,
   type OperationRow,
+  refuseRequest,
 } from './ledger.ts'
 import { selectBalance, selectEntries, selectKeyRecord, selectTotals } from './ledger-books.ts'
 import { lockAccounts, lockOperations, selectLegsMoved, writeChanges } from './ledger-rows.ts'
@@ -50,6 +51,7 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
     batch => answerAlone(batch, part => answerCalls(options, part, nextMs())),
     CALLS_PER_TRANSACTION,
   )
+  const answer = async (call: LedgerCall): Promise<LedgerOutcome> => refuseRequest(call) ?? (await calls.add(call))
   return {
     capabilities: async () => ({
       level,
@@ -57,9 +59,9 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
       settlementsMax: CALLS_PER_TRANSACTION,
     }),
     // The kinds of call and their answers belong together: ledger.ts answers an operation as an operation.
-    apply: operation => calls.add({ kind: 'operation', operation }) as Promise<Outcome<OperationDone>>,
-    settle: settlement => calls.add({ kind: 'settlement', settlement }) as Promise<Outcome<null>>,
-    reverse: (key, reason) => calls.add({ kind: 'reversal', key, reason }) as Promise<Outcome<ReversalDone>>,
+    apply: operation => answer({ kind: 'operation', operation }) as Promise<Outcome<OperationDone>>,
+    settle: settlement => answer({ kind: 'settlement', settlement }) as Promise<Outcome<null>>,
+    reverse: (key, reason) => answer({ kind: 'reversal', key, reason }) as Promise<Outcome<ReversalDone>>,
     balance: (userId, currency) => selectBalance(database, instruments, userId, currency),
     keyRecord: key => selectKeyRecord(database, key),
     entries: query => selectEntries(database, instruments, query),

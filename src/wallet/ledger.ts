@@ -86,7 +86,24 @@ export function accountKey(userId: string, currency: string): string {
   return `${userId}/${currency}`
 }
 
-/** Answers the calls in order; each stands alone. */
+/** The answer to a call that is not even looked at; null: it may be handed to `applyCalls`. */
+export function refuseRequest(call: LedgerCall): LedgerOutcome | null {
+  const fault = requestFault(call)
+  return fault === null ? null : { outcome: 'refused', code: fault.code, detail: fault.detail }
+}
+
+function requestFault(call: LedgerCall): RequestFault | null {
+  switch (call.kind) {
+    case 'operation':
+      return operationFault(call.operation)
+    case 'settlement':
+      return settlementFault(call.settlement)
+    case 'reversal':
+      return keyFault(call.key)
+  }
+}
+
+/** Answers well-formed calls in order; each stands alone. */
 export function applyCalls(
   view: LedgerView,
   calls: readonly LedgerCall[],
@@ -140,8 +157,6 @@ class Batch {
   }
 
   #operation(operation: Operation): LedgerOutcome {
-    const fault = operationFault(operation)
-    if (fault !== null) return requestRefused(fault)
     const row = this.#operationRow(operation)
     const known = this.#known(operation.key)
     if (known !== undefined) return this.#repeated(known, isSameOperation(known, row))
@@ -159,8 +174,6 @@ class Batch {
   }
 
   #settlement(settlement: SettlementCall): LedgerOutcome {
-    const fault = settlementFault(settlement)
-    if (fault !== null) return requestRefused(fault)
     const row = this.#settlementRow(settlement)
     const known = this.#known(settlement.key)
     if (known !== undefined) return this.#repeated(known, known.kind === 'settlement' && known.content === row.content)
@@ -177,8 +190,6 @@ class Batch {
   }
 
   #reversal(key: string, reason: Reason): LedgerOutcome {
-    const fault = keyFault(key)
-    if (fault !== null) return requestRefused(fault)
     const known = this.#known(key)
     if (known === undefined) {
       this.#keep({ ...NOTHING, key, kind: 'reversal', status: 'cancelled', atMs: this.#nowMs })
@@ -366,10 +377,6 @@ const NOTHING = {
   detail: null,
   shortfall: null,
 } as const
-
-function requestRefused({ code, detail }: RequestFault): LedgerOutcome {
-  return { outcome: 'refused', code, detail }
-}
 
 function unknownCurrency(currency: string): Refusal {
   return { code: 'UNKNOWN_CURRENCY', detail: `no account can hold ${currency}` }

@@ -1,4 +1,4 @@
-import type { Market } from '../../src/core/market.ts'
+import type { Asset, Market } from '../../src/core/market.ts'
 import { acceptTrade, type Trade, type TradeInput } from '../../src/core/trade.ts'
 
 /** Accounts and a market that tests share; amounts are texts in what they do with them. */
@@ -17,6 +17,11 @@ export const BTC_USDT: Market = {
   takerFee: '0.001',
   rounding: null,
 }
+
+export const ASSETS: ReadonlyMap<string, Asset> = new Map([
+  ['BTC', BTC_USDT.base],
+  ['USDT', BTC_USDT.quote],
+])
 
 let made = 0
 

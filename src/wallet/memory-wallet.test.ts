@@ -1,0 +1,52 @@
+import { describe, expect, test } from 'vitest'
+import { walletSuite } from '../../test/suites/wallet.ts'
+import { ASSETS, BUYER, FEES } from '../../test/support/trades.ts'
+import { systemClock } from '../clock.ts'
+import { createMemoryWallet, type FaultScript } from './memory-wallet.ts'
+
+const clock = systemClock()
+
+walletSuite('the memory wallet', async level => createMemoryWallet({ assets: ASSETS, clock, feeUserId: FEES, level }))
+
+describe('faults', () => {
+  const credit = {
+    key: 'k',
+    tradeId: null,
+    type: 'credit',
+    userId: BUYER,
+    currency: 'USDT',
+    amount: 5n,
+    reason: 'DEPOSIT',
+  } as const
+  const walletWith = (faults: FaultScript) => createMemoryWallet({ assets: ASSETS, clock, feeUserId: FEES, faults })
+
+  test('are asked for by call, key and attempt', async () => {
+    const asked: unknown[] = []
+    const wallet = walletWith((...args) => {
+      asked.push(args)
+      return null
+    })
+    await wallet.apply(credit)
+    await wallet.apply(credit)
+    await wallet.reverse('k', 'SETTLEMENT_ROLLBACK')
+    expect(asked).toEqual([
+      ['apply', 'k', 1],
+      ['apply', 'k', 2],
+      ['reverse', 'k', 1],
+    ])
+  })
+
+  test.each([
+    ['lost-before', { kind: 'lost-before' }, 'unanswered', 0n],
+    ['lost-after', { kind: 'lost-after' }, 'unanswered', 5n],
+    ['refused', { kind: 'refused', code: 'INSUFFICIENT_BALANCE' }, 'refused', 0n],
+    ['deferred', { kind: 'deferred', reached: true, retryAfterMs: 7 }, 'deferred', 0n],
+    ['unreachable', { kind: 'deferred', reached: false }, 'deferred', 0n],
+  ] as const)('%s: what the caller sees, and what the wallet did', async (_, fault, outcome, balance) => {
+    const wallet = walletWith((_call, _key, attempt) => (attempt === 1 ? fault : null))
+    expect((await wallet.apply(credit)).outcome).toBe(outcome)
+    expect((await wallet.balance(BUYER, 'USDT'))?.total).toBe(balance)
+    expect((await wallet.apply(credit)).outcome).toBe('applied')
+    expect((await wallet.balance(BUYER, 'USDT'))?.total).toBe(5n)
+  })
+})

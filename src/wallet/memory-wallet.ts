@@ -1,0 +1,258 @@
+/**
+ * The wallet in memory: the reference model of the protocol, as plain as it can be, and the wallet of tests. It shares
+ * no decision with the ledger; where the two answer differently, one of them is wrong.
+ *
+ * Faults can be injected by key and attempt: what a caller sees of a network, and what the wallet did meanwhile.
+ */
+import type { Clock } from '../clock.ts'
+import { type Asset, MAX_UNITS } from '../core/market.ts'
+import { changeOf, keyFault, operationFault, settlementFault } from './protocol.ts'
+import type {
+  BookedWallet,
+  Entry,
+  EntryPosition,
+  EntryQuery,
+  KeyRecord,
+  Movement,
+  Operation,
+  OperationDone,
+  Outcome,
+  Reason,
+  ReversalDone,
+  SettlementCall,
+  Shortfall,
+  WalletLevel,
+} from './wallet.ts'
+
+/** What goes wrong with a call. `lost-before`: it never arrives; `lost-after`: it is handled, and its answer is lost. */
+export type Fault =
+  | { readonly kind: 'lost-before' | 'lost-after' }
+  | { readonly kind: 'refused'; readonly code: string }
+  | { readonly kind: 'deferred'; readonly reached: boolean; readonly retryAfterMs?: number }
+
+/** @param attempt of this call under this key, from 1; a reversal counts its own. */
+export type FaultScript = (call: 'apply' | 'settle' | 'reverse', key: string, attempt: number) => Fault | null
+
+export interface MemoryWalletOptions {
+  readonly assets: ReadonlyMap<string, Asset>
+  readonly clock: Clock
+  readonly feeUserId: string
+  /** All of it by default. At `basic` refusals are not remembered. */
+  readonly level?: WalletLevel
+  readonly faults?: FaultScript
+}
+
+interface Known {
+  readonly kind: KeyRecord['kind']
+  readonly content: string
+  readonly movements: readonly Movement[]
+  readonly tradeId: string | null
+  status: KeyRecord['status']
+  readonly answer: Outcome<OperationDone | null>
+}
+
+const REVERSED = { outcome: 'refused', code: 'REVERSED', detail: 'the key has been reversed' } as const
+const REUSED = {
+  outcome: 'fault',
+  code: 'IDEMPOTENCY_KEY_REUSED',
+  detail: 'the key was used with other content',
+} as const
+
+export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
+  const { assets, clock, feeUserId, level = 'settlements', faults = () => null } = options
+  const accounts = new Map<string, { readonly balance: bigint; readonly entryCount: bigint }>()
+  const known = new Map<string, Known>()
+  const entries: Entry[] = []
+  const attempts = new Map<string, number>()
+
+  function balanceOf(userId: string, currency: string): bigint {
+    return accounts.get(`${userId} ${currency}`)?.balance ?? 0n
+  }
+
+  /** Why the movements can't be made together: an unknown currency, or an account that would end below zero. */
+  function obstacle(
+    movements: readonly Movement[],
+  ): { readonly code: string; readonly detail: string; readonly amounts?: Shortfall } | null {
+    for (const { currency } of movements) {
+      if (!assets.has(currency)) return { code: 'UNKNOWN_CURRENCY', detail: `${currency} is not known` }
+    }
+    for (const { userId, currency } of movements) {
+      const own = movements.filter(each => each.userId === userId && each.currency === currency)
+      const change = own.reduce((sum, each) => sum + changeOf(each), 0n)
+      const before = balanceOf(userId, currency)
+      if (before + change > MAX_UNITS || before + change < -MAX_UNITS) {
+        return { code: 'INVALID_AMOUNT', detail: 'the balance would have over 38 digits' }
+      }
+      if (change < 0n && before + change < 0n && userId !== feeUserId) {
+        return { code: 'INSUFFICIENT_BALANCE', detail: 'not enough', amounts: { available: before, required: -change } }
+      }
+    }
+    return null
+  }
+
+  function move(key: string, tradeId: string | null, movements: readonly Movement[], isSettlement: boolean): void {
+    movements.forEach((movement, index) => {
+      const { userId, currency, reason } = movement
+      const balanceAfter = balanceOf(userId, currency) + changeOf(movement)
+      const seq = (accounts.get(`${userId} ${currency}`)?.entryCount ?? 0n) + 1n
+      accounts.set(`${userId} ${currency}`, { balance: balanceAfter, entryCount: seq })
+      const leg = isSettlement ? index : null
+      const atMs = clock.now()
+      entries.push({
+        userId,
+        currency,
+        seq,
+        key,
+        leg,
+        tradeId,
+        amount: changeOf(movement),
+        balanceAfter,
+        reason,
+        atMs,
+      })
+    })
+  }
+
+  /** One key's first call, or the same answer again. */
+  function perform(
+    key: string,
+    kind: Known['kind'],
+    tradeId: string | null,
+    movements: readonly Movement[],
+  ): Outcome<OperationDone | null> {
+    const content = `${kind} ${tradeId} ${movements.map(each => `${each.type} ${each.userId} ${each.amount} ${each.currency} ${each.reason}`).join()}`
+    const before = known.get(key)
+    if (before !== undefined) {
+      if (before.status === 'reversed' || before.status === 'cancelled') return REVERSED
+      if (before.content !== content) return REUSED
+      return before.answer.outcome === 'applied' ? { ...before.answer, replayed: true } : before.answer
+    }
+    const reason = obstacle(movements)
+    if (reason !== null) {
+      const refused = { outcome: 'refused', ...reason } as const
+      const isRemembered = level !== 'basic' && reason.code !== 'INVALID_AMOUNT'
+      if (isRemembered) known.set(key, { kind, content, movements, tradeId, status: 'refused', answer: refused })
+      return refused
+    }
+    move(key, tradeId, movements, kind === 'settlement')
+    const [first] = movements
+    const done =
+      kind === 'settlement' || first === undefined
+        ? null
+        : { balanceAfter: balanceOf(first.userId, first.currency), appliedAtMs: clock.now() }
+    const answer = { outcome: 'applied', replayed: false, done } as const
+    known.set(key, { kind, content, movements, tradeId, status: 'applied', answer })
+    return answer
+  }
+
+  function takeBack(key: string, reason: Reason): Outcome<ReversalDone> {
+    const before = known.get(key)
+    if (before === undefined) {
+      const nothing = { kind: 'reversal', content: '', movements: [], tradeId: null } as const
+      known.set(key, { ...nothing, status: 'cancelled', answer: REVERSED })
+      return { outcome: 'applied', replayed: false, done: { status: 'cancelled' } }
+    }
+    if (before.status === 'reversed' || before.status === 'cancelled') {
+      return { outcome: 'applied', replayed: true, done: { status: before.status } }
+    }
+    if (before.status === 'applied') {
+      const opposite = before.movements.map(each => ({
+        ...each,
+        type: each.type === 'debit' ? ('credit' as const) : ('debit' as const),
+        reason,
+      }))
+      const hindrance = obstacle(opposite)
+      if (hindrance !== null) return { outcome: 'refused', ...hindrance }
+      move(key, before.tradeId, opposite, before.kind === 'settlement')
+    }
+    before.status = before.status === 'applied' ? 'reversed' : 'cancelled'
+    return { outcome: 'applied', replayed: false, done: { status: before.status } }
+  }
+
+  async function answer<Done>(
+    call: Parameters<FaultScript>[0],
+    key: string,
+    handle: () => Outcome<Done>,
+  ): Promise<Outcome<Done>> {
+    const attempt = (attempts.get(`${call} ${key}`) ?? 0) + 1
+    attempts.set(`${call} ${key}`, attempt)
+    const fault = faults(call, key, attempt)
+    switch (fault?.kind) {
+      case undefined:
+        return handle()
+      case 'refused':
+        return { outcome: 'refused', code: fault.code, detail: 'as the script says' }
+      case 'deferred': {
+        const { reached, retryAfterMs = null } = fault
+        const code = reached ? 'RATE_LIMITED' : 'UNREACHABLE'
+        return { outcome: 'deferred', code, detail: 'as the script says', reached, retryAfterMs }
+      }
+      case 'lost-after':
+        handle()
+        return { outcome: 'unanswered', code: 'TIMEOUT', detail: 'no answer came', retryAfterMs: null }
+      case 'lost-before':
+        return { outcome: 'unanswered', code: 'TIMEOUT', detail: 'no answer came', retryAfterMs: null }
+    }
+  }
+
+  /** A clearing account takes the other side of all that is neither deposit nor withdrawal. */
+  function totalsOf(currency: string) {
+    const own = entries.filter(entry => entry.currency === currency)
+    const sum = (some: readonly Entry[]): bigint => some.reduce((total, entry) => total + entry.amount, 0n)
+    const outside = own.filter(entry => known.get(entry.key)?.movements.some(isOutside) === true)
+    const isWithdrawal = (entry: Entry): boolean =>
+      known.get(entry.key)?.movements.some(movement => movement.reason === 'WITHDRAWAL') === true
+    const deposits = sum(outside.filter(entry => !isWithdrawal(entry)))
+    const withdrawals = -sum(outside.filter(isWithdrawal))
+    const all = sum(own)
+    return { currency, balances: all, clearing: deposits - withdrawals - all, deposits, withdrawals }
+  }
+
+  return {
+    capabilities: async () => ({ level, batchMax: 1000, settlementsMax: 1000 }),
+    apply: (operation: Operation) =>
+      answer('apply', operation.key, () => {
+        const fault = operationFault(operation)
+        if (fault !== null) return { outcome: 'refused', ...fault }
+        const { key, type, tradeId } = operation
+        return perform(key, type, tradeId, [operation]) as Outcome<OperationDone>
+      }),
+    settle: (settlement: SettlementCall) =>
+      answer('settle', settlement.key, () => {
+        const fault = settlementFault(settlement)
+        if (fault !== null) return { outcome: 'refused', ...fault }
+        const { key, tradeId, legs } = settlement
+        return perform(key, 'settlement', tradeId, legs) as Outcome<null>
+      }),
+    reverse: (key, reason) =>
+      answer('reverse', key, () => {
+        const fault = keyFault(key)
+        return fault === null ? takeBack(key, reason) : { outcome: 'refused', ...fault }
+      }),
+    balance: async (userId, currency) => {
+      if (!assets.has(currency)) return null
+      const total = balanceOf(userId, currency)
+      return { userId, currency, available: total, held: 0n, total }
+    },
+    keyRecord: async key => {
+      const record = known.get(key)
+      return record === undefined ? null : { key, kind: record.kind, status: record.status }
+    },
+    entries: async ({ of, after, limit }: EntryQuery) => {
+      const wanted = entries.filter(entry =>
+        'tradeId' in of ? entry.tradeId === of.tradeId : entry.userId === of.userId && entry.currency === of.currency,
+      )
+      const from = after === null ? 0 : wanted.findIndex(entry => isAt(entry, after)) + 1
+      return wanted.slice(from, from + limit)
+    },
+    totals: async () => [...assets.keys()].sort().map(totalsOf),
+  }
+}
+
+function isOutside({ reason }: Movement): boolean {
+  return reason === 'DEPOSIT' || reason === 'WITHDRAWAL'
+}
+
+function isAt(entry: Entry, { userId, currency, seq }: EntryPosition): boolean {
+  return entry.userId === userId && entry.currency === currency && entry.seq === seq
+}

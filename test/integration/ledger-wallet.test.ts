@@ -1,0 +1,140 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { migrate } from '../../src/migrate.ts'
+import { createLedgerWallet } from '../../src/wallet/ledger-wallet.ts'
+import { createMemoryWallet } from '../../src/wallet/memory-wallet.ts'
+import type { Operation, WalletLevel } from '../../src/wallet/wallet.ts'
+import { walletSuite, walletsAgree } from '../suites/wallet.ts'
+import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { ASSETS, BUYER, FEES, SELLER } from '../support/trades.ts'
+
+const clock = systemClock()
+const instruments = { assets: ASSETS, markets: new Map() }
+let db: TestDatabase
+
+beforeAll(async () => {
+  db = await createTestDatabase()
+  await migrate(db.database, 'ledger')
+})
+afterAll(() => db.drop())
+
+const ledger = (level?: WalletLevel) =>
+  createLedgerWallet({
+    database: db.database,
+    instruments,
+    clock,
+    feeUserId: FEES,
+    ...(level === undefined ? {} : { level }),
+  })
+
+async function emptyLedger(level: WalletLevel) {
+  await db.database.query(`
+    alter table ledger_entries disable trigger ledger_entries_append_only;
+    truncate ledger_accounts, ledger_operations, ledger_entries, ledger_totals;
+    alter table ledger_entries enable trigger ledger_entries_append_only`)
+  return ledger(level)
+}
+
+walletSuite('the ledger on PostgreSQL', emptyLedger)
+walletsAgree('the ledger on PostgreSQL', emptyLedger, async level =>
+  createMemoryWallet({ assets: ASSETS, clock, feeUserId: FEES, level }),
+)
+
+const credit = (key: string, change: Partial<Operation> = {}): Operation => ({
+  key,
+  tradeId: null,
+  type: 'credit',
+  userId: BUYER,
+  currency: 'USDT',
+  amount: 10n,
+  reason: 'DEPOSIT',
+  ...change,
+})
+
+describe('two processes on one ledger', () => {
+  test('the same new key, at the same moment, moves money once', async () => {
+    await emptyLedger('settlements')
+    const processes = [ledger(), ledger(), ledger()]
+    for (let round = 0; round < 20; round++) {
+      const outcomes = await Promise.all(processes.map(wallet => wallet.apply(credit(`race-${round}`))))
+      expect(outcomes.filter(each => each.outcome === 'applied' && !each.replayed)).toHaveLength(1)
+    }
+    expect((await ledger().balance(BUYER, 'USDT'))?.total).toBe(200n)
+  })
+
+  test('a key is taken back once, also by two at the same moment', async () => {
+    await emptyLedger('settlements')
+    const processes = [ledger(), ledger(), ledger()]
+    for (let round = 0; round < 20; round++) {
+      await ledger().apply(credit(`undo-${round}`))
+      const outcomes = await Promise.all(
+        processes.map(wallet => wallet.reverse(`undo-${round}`, 'SETTLEMENT_ROLLBACK')),
+      )
+      expect(outcomes.filter(each => each.outcome === 'applied' && !each.replayed)).toHaveLength(1)
+    }
+    expect((await ledger().balance(BUYER, 'USDT'))?.total).toBe(0n)
+  })
+
+  test('an account opened by both, and money moved crosswise, comes out right', async () => {
+    await emptyLedger('settlements')
+    const [one, two] = [ledger(), ledger()]
+    await Promise.all([
+      one.apply(credit('a', { amount: 1000n })),
+      two.apply(credit('b', { userId: SELLER, amount: 1000n })),
+    ])
+    const move = (wallet: typeof one, from: string, to: string, at: number) =>
+      wallet.settle({
+        key: `${from}-${at}`,
+        tradeId: '00000000-0000-4000-9000-00000000bbbb',
+        legs: [
+          { type: 'debit', userId: from, currency: 'USDT', amount: 1n, reason: 'TRADE_SETTLEMENT' },
+          { type: 'credit', userId: to, currency: 'USDT', amount: 1n, reason: 'TRADE_SETTLEMENT' },
+        ],
+      })
+    const outcomes = await Promise.all(
+      Array.from({ length: 200 }, (_, at) =>
+        at % 2 === 0 ? move(one, BUYER, SELLER, at) : move(two, SELLER, BUYER, at),
+      ),
+    )
+    expect(outcomes.every(each => each.outcome === 'applied')).toBe(true)
+    expect((await one.balance(BUYER, 'USDT'))?.total).toBe(1000n)
+    expect((await one.balance(SELLER, 'USDT'))?.total).toBe(1000n)
+  })
+})
+
+describe('what the tables refuse, whatever the code forgets', () => {
+  test('entries are never changed or removed', async () => {
+    await emptyLedger('settlements')
+    await ledger().apply(credit('kept'))
+    for (const statement of [
+      'update ledger_entries set amount = 1',
+      'delete from ledger_entries',
+      'truncate ledger_entries',
+    ]) {
+      await expect(db.database.query(statement)).rejects.toThrow('never changed or removed')
+    }
+  })
+
+  test('a balance below zero, and totals that do not add up', async () => {
+    await emptyLedger('settlements')
+    await ledger().apply(credit('kept'))
+    await expect(db.database.query('update ledger_accounts set balance = -1')).rejects.toThrow('check constraint')
+    await expect(db.database.query('update ledger_totals set balances = balances + 1')).rejects.toThrow(
+      'check constraint',
+    )
+  })
+})
+
+test('a call that the database refuses costs no other call of its batch', async () => {
+  await emptyLedger('settlements')
+  const wallet = ledger()
+  await db.database.query(`alter table ledger_operations add constraint for_test check (key <> 'poison')`)
+  try {
+    const keys = ['fine-1', 'poison', 'fine-2']
+    const outcomes = await Promise.all(keys.map(key => wallet.apply(credit(key))))
+    expect(outcomes.map(each => each.outcome)).toEqual(['applied', 'unanswered', 'applied'])
+    expect((await wallet.balance(BUYER, 'USDT'))?.total).toBe(20n)
+  } finally {
+    await db.database.query('alter table ledger_operations drop constraint for_test')
+  }
+})
