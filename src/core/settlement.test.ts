@@ -871,6 +871,15 @@ describe('an event that can not happen is a bug of the caller, and is said', () 
     expect(() => next(settlement, event, 0, PLAN, POLICY)).toThrow("can't come to a settlement that is")
   })
 
+  test('an undo of a leg in doubt, where it must be asked first, and a question about one that is known', () => {
+    const doubted = tell(withoutReversals(TWO), ['applied', ...times(4, 'lost')]).settlement
+    const known = tell(withoutReversals(TWO), ['applied', 'refused']).settlement
+    const undone = answerTo(1, ANSWERS.applied, 'undo')
+    expect(() => next(doubted, undone, 0, withoutReversals(TWO), POLICY)).toThrow('an answer to undo step 1')
+    const asked = answerTo(0, ANSWERS.applied)
+    expect(() => next(known, asked, 0, withoutReversals(TWO), POLICY)).toThrow('an answer to apply step 0')
+  })
+
   test('an answer to a step there is not', () => {
     expect(() => next(begun, answerTo(7, ANSWERS.applied), 0, PLAN, POLICY)).toThrow('no step 7 in a settlement of 3')
   })

@@ -223,21 +223,22 @@ function answered(settlement: Settlement, event: Answered, context: Context): Ne
     throw impossible(settlement, `an answer to ${event.call} step ${event.step}`)
   }
   if (event.call === 'undo') return undoAnswered(settlement, event, context)
-  if (settlement.phase === 'backward' || settlement.phase === 'parked') return inquiryAnswered(settlement, event, context)
+  if (settlement.phase === 'backward' || settlement.phase === 'parked')
+    return inquiryAnswered(settlement, event, context)
   const isFee = context.plan.steps[event.step] === 'fee'
   return isFee ? feeAnswered(settlement, event, context) : forwardAnswered(settlement, event, context)
 }
 
 /** Whether such a call is ever made in this phase; what answers another one is mistaken for something else. */
-function isCalled({ phase, fee }: Settlement, call: Answered['call'], plan: Plan): boolean {
-  switch (phase) {
+function isCalled(settlement: Settlement, call: Answered['call'], plan: Plan): boolean {
+  switch (settlement.phase) {
     case 'forward':
       return call === 'apply'
     case 'settled':
-      return call === 'apply' && fee === 'owed'
+      return call === 'apply' && settlement.fee === 'owed'
     case 'backward':
     case 'parked':
-      return call === 'undo' || asksFirst(plan)
+      return call === (asksFirst(plan) && settlement.steps.some(step => step.inDoubt) ? 'apply' : 'undo')
     case 'failed':
       return false
   }
