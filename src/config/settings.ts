@@ -120,16 +120,13 @@ export const SETTINGS: Table = {
   assets: setting(
     'assets',
     list(asset, MOST_INSTRUMENTS),
-    '[{ code: BTC, scale: 8 }, { code: ETH, scale: 8 }, { code: USDT, scale: 8 }]',
+    '[{ code: BTC, scale: 8 }, { code: USDT, scale: 8 }]',
     'What can be owned.',
   ),
   markets: setting(
     'markets',
     list(market, MOST_INSTRUMENTS),
-    `[
-  { symbol: BTC/USDT, tick_size: "0.01", lot_size: "0.00001", min_notional: "0", maker_fee: "0.0005", taker_fee: "0.001" },
-  { symbol: ETH/USDT, tick_size: "0.01", lot_size: "0.0001", min_notional: "0", maker_fee: "0.0005", taker_fee: "0.001" }
-]`,
+    '[{ symbol: BTC/USDT, tick_size: "0.01", lot_size: "0.00001", min_notional: "0", maker_fee: "0.0005", taker_fee: "0.001" }]',
     'What can be traded.',
   ),
   settlement: {
