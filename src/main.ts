@@ -3,12 +3,18 @@
  */
 import { randomUUID } from 'node:crypto'
 import { systemClock } from './clock.ts'
-import type { Config, RailChoice } from './config.ts'
+import type { Config } from './config.ts'
 import type { Rail } from './core/settlement.ts'
 import { type Database, type DatabaseAddress, openDatabase } from './db.ts'
 import type { Logger } from './log.ts'
 import { migrate } from './migrate.ts'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from './postgres/supervisor.ts'
+import {
+  DataFolderInUseError,
+  type EmbeddedPostgres,
+  hasCluster,
+  runningPostgres,
+  startEmbeddedPostgres,
+} from './postgres/supervisor.ts'
 import { type InstrumentStore, openInstruments } from './store/instruments.ts'
 import { createStore } from './store/pg-store.ts'
 import type { Store } from './store/store.ts'
@@ -34,7 +40,23 @@ export async function openConfiguredDatabase(config: Config, log: Logger): Promi
     config.database.url === null
       ? await startEmbeddedPostgres({ dataDir: config.dataDir, log: message => log.info(message) })
       : null
-  const address: DatabaseAddress = server === null ? { url: config.database.url ?? '' } : server.connection
+  return openAt(server === null ? { url: config.database.url ?? '' } : server.connection, server)
+}
+
+/** The same for who only looks: makes no database (null), and shares that of a server at work in the data folder. */
+export async function openExistingDatabase(config: Config, log: Logger): Promise<OpenDatabase | null> {
+  if (config.database.url !== null) return await openConfiguredDatabase(config, log)
+  if (!hasCluster(config.dataDir)) return null
+  try {
+    return await openConfiguredDatabase(config, log)
+  } catch (error) {
+    const running = error instanceof DataFolderInUseError ? await runningPostgres(config.dataDir) : null
+    if (running === null) throw error
+    return openAt(running, null)
+  }
+}
+
+function openAt(address: DatabaseAddress, server: EmbeddedPostgres | null): OpenDatabase {
   const database = openDatabase(address, CONNECTIONS)
   return {
     database,
@@ -47,7 +69,7 @@ export async function openConfiguredDatabase(config: Config, log: Logger): Promi
 }
 
 /** Settlement on the built-in ledger, in this process. */
-export interface Settlement {
+export interface SettlementService {
   readonly instruments: InstrumentStore
   readonly store: Store
   readonly wallet: BookedWallet
@@ -60,12 +82,14 @@ export interface SettlementOptions {
   readonly config: Config
   readonly opened: OpenDatabase
   readonly log: Logger
-  readonly rail: RailChoice
+  /** Of the intake: see there. */
+  readonly waitsForRoom: boolean
   readonly onEnd?: PoolOptions['onEnd']
 }
 
 /** Brings the schema up to date and makes everything that settles; the pool is not started. */
-export async function createSettlement({ config, opened, log, rail, onEnd }: SettlementOptions): Promise<Settlement> {
+export async function createSettlement(options: SettlementOptions): Promise<SettlementService> {
+  const { config, opened, log, waitsForRoom, onEnd } = options
   const { database, server } = opened
   const { settlement } = config
   await migrate(database, 'store')
@@ -79,8 +103,8 @@ export async function createSettlement({ config, opened, log, rail, onEnd }: Set
   const wallet = createLedgerWallet({ database, instruments, clock, feeUserId: settlement.feeUserId })
   const { level } = await wallet.capabilities()
   const traits = { level, idempotent: true }
-  const chosenRail = railFor(rail, traits)
-  if (chosenRail === null) throw new Error(`the wallet has no level for the rail ${rail}`)
+  const rail = railFor(settlement.rail, traits)
+  if (rail === null) throw new Error(`the wallet is of level ${level}, which is not enough for the atomic rail`)
   // The data folder is ours alone, so whoever held a lease in it is gone.
   if (server !== null) await store.expireLeases(clock.now())
   const pool = createWorkerPool({
@@ -99,6 +123,6 @@ export async function createSettlement({ config, opened, log, rail, onEnd }: Set
     deadLettersEnabled: settlement.deadLetterQueueEnabled,
     ...(onEnd === undefined ? {} : { onEnd }),
   })
-  const intake = createIntake({ store, pool, clock, rail: chosenRail, legOrder: settlement.legOrder })
-  return { instruments, store, wallet, pool, intake, rail: chosenRail }
+  const intake = createIntake({ store, pool, clock, rail, legOrder: settlement.legOrder, waitsForRoom })
+  return { instruments, store, wallet, pool, intake, rail }
 }

@@ -79,16 +79,24 @@ export function acceptTrade(
       `${market.quote.code}, and market ${market.symbol} names no rounding rule`
     return { faults: [{ field: 'quantity', code: 'TOO_MANY_PLACES', detail }] }
   }
-  faults.push(...feeFaults(notional, buyerFee, sellerFee))
+  const { base, quote } = market
+  const trade = { ...input, base: base.code, quote: quote.code, price, quantity, notional, feeUserId }
+  return withFees({ ...trade, buyerFee: 0n, sellerFee: 0n }, buyerFee, sellerFee)
+}
+
+/** The trade with other fees, or what is wrong with them: an amount of it may not exceed what an edge can show. */
+export function withFees(
+  trade: Trade,
+  buyerFee: bigint,
+  sellerFee: bigint,
+): { readonly trade: Trade } | { readonly faults: readonly TradeFault[] } {
+  const { notional } = trade
+  const faults = [...feeFaults(notional, buyerFee, sellerFee)]
   const amounts = [notional, notional + buyerFee, notional - sellerFee, -(buyerFee + sellerFee)]
   if (amounts.some(amount => amount > MAX_UNITS)) {
     faults.push({ field: 'price', code: 'INVALID_PRICE', detail: 'price × quantity with its fees has over 38 digits' })
   }
-  if (faults.length > 0) return { faults }
-  const { base, quote } = market
-  return {
-    trade: { ...input, base: base.code, quote: quote.code, price, quantity, notional, buyerFee, sellerFee, feeUserId },
-  }
+  return faults.length > 0 ? { faults } : { trade: { ...trade, buyerFee, sellerFee } }
 }
 
 /** price × quantity in the quote asset's smallest unit; null when it does not come out even and no rule rounds it. */

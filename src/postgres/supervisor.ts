@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdir, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -88,6 +89,20 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     await lock?.release()
     throw explainFileError(error, options.dataDir)
   }
+}
+
+/** Whether a data folder holds a database, running or not. */
+export function hasCluster(dataDir: string): boolean {
+  return existsSync(join(dataDir, 'postgres', 'PG_VERSION'))
+}
+
+/** Where the server of a data folder answers that another process runs; null when none does. Starts and stops nothing. */
+export async function runningPostgres(dataDir: string): Promise<EmbeddedPostgres['connection'] | null> {
+  const cluster = await realpath(join(dataDir, 'postgres'))
+  const file = await readPostmasterFile(cluster)
+  if (file === undefined || !(await isPostgresOf(cluster, file.pid))) return null
+  const password = await readPassword(join(dataDir, 'postgres.secret'))
+  return { host: file.socketDir ?? cluster, port: file.port ?? PORT, password, user: SUPERUSER, database: DATABASE }
 }
 
 interface Place {

@@ -42,6 +42,17 @@ export function tradeId(seed: number, symbol: string, fingerprint: string, line:
   return uuidOf(`legwork replay trade\n${seed}\n${symbol}\n${fingerprint}\n${line}`)
 }
 
+/** The key of the deposit that funds a user of a replay, so that a replay that is run again deposits nothing again. */
+export function depositKey(
+  seed: number,
+  fingerprint: string,
+  userId: string,
+  currency: string,
+  amount: bigint,
+): string {
+  return `replay:${uuidOf(`legwork replay deposit\n${seed}\n${fingerprint}\n${userId}\n${currency}\n${amount}`)}`
+}
+
 /** The first 128 bits of a text's SHA-256 as a UUID of version 8, the one for ids made by a rule of one's own (RFC 9562). */
 function uuidOf(text: string): string {
   const hex = hash('sha256', text)

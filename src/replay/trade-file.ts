@@ -51,8 +51,14 @@ export interface TradeFileSurvey {
   readonly markets: ReadonlyMap<string, SurveyedMarket>
 }
 
-/** Reads a whole file once, as `readTradeFile` does and with its errors, save that bad lines and a cut are only counted. */
-export async function surveyTradeFile(options: TradeFileOptions): Promise<TradeFileSurvey> {
+/**
+ * Reads a whole file once, as `readTradeFile` does and with its errors, save that bad lines and a cut are only counted;
+ * `onTrade` sees each trade on the way.
+ */
+export async function surveyTradeFile(
+  options: TradeFileOptions,
+  onTrade: (trade: RecordedTrade) => void = () => {},
+): Promise<TradeFileSurvey> {
   const hash = createHash('sha256')
   const markets = new Map<string, { -readonly [Key in keyof SurveyedMarket]: SurveyedMarket[Key] }>()
   let trades = 0
@@ -71,8 +77,10 @@ export async function surveyTradeFile(options: TradeFileOptions): Promise<TradeF
   try {
     for await (const events of readEvents(options, bytes => hash.update(bytes))) {
       for (const event of events) {
-        if (event.kind === 'trade') count(event.trade)
-        else rejected += 1
+        if (event.kind === 'trade') {
+          count(event.trade)
+          onTrade(event.trade)
+        } else rejected += 1
       }
     }
   } catch (error) {

@@ -18,6 +18,11 @@ export interface IntakeOptions {
   readonly clock: Clock
   readonly rail: Rail
   readonly legOrder: LegOrder
+  /**
+   * Whether to wait until the workers have room. A caller with trades by the million does: it loses nothing by waiting,
+   * and what is inserted without room has to be claimed again. One that somebody waits for does not.
+   */
+  readonly waitsForRoom: boolean
 }
 
 export interface TradeIntake {
@@ -51,10 +56,10 @@ async function takeCalls(options: IntakeOptions, calls: readonly (readonly NewTr
 
 /** Inserts under a lease of ours where the window has room, which saves the claim; else for whoever claims first. */
 async function insert(
-  { store, pool, clock, rail, legOrder }: IntakeOptions,
+  { store, pool, clock, rail, legOrder, waitsForRoom }: IntakeOptions,
   trades: readonly NewTrade[],
 ): Promise<IntakeResult> {
-  const lease = pool.reserve(trades.length)
+  const lease = waitsForRoom ? await pool.reserveWhenRoom(trades.length) : pool.reserve(trades.length)
   const admitted: Claimed[] = []
   try {
     const nowMs = clock.now()

@@ -22,7 +22,8 @@ export function planOf(trade: Trade, rail: Rail, legOrder: LegOrder, wallet: Wal
     const steps: readonly StepName[] = legs.length === 0 ? [] : ['settlement']
     return { plan: { rail, steps, undo: 'reversal', repeatable: true }, legs }
   }
-  const undo = wallet.level === 'basic' ? 'opposite' : 'reversal'
+  // A wallet that forgets keys can't be told by key what to take back.
+  const undo = wallet.level === 'basic' || !wallet.idempotent ? 'opposite' : 'reversal'
   return { plan: { rail, steps: legs.map(leg => leg.name), undo, repeatable: wallet.idempotent }, legs }
 }
 

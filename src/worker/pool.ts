@@ -32,6 +32,8 @@ export interface WorkerPool {
   start(): void
   /** Room in the window for `count` more, kept until they are admitted or given back; null when it has none. */
   reserve(count: number): Lease | null
+  /** The same once there is room, in the order of asking; null when there never will be, or the pool stops. */
+  reserveWhenRoom(count: number): Promise<Lease | null>
   /** Takes what was inserted under the lease of a reservation of `reserved`. */
   admit(claimed: readonly Claimed[], reserved: number): void
   /** Something may be due: looks at once. */
@@ -59,7 +61,7 @@ function wasPending({ settlement }: Claimed): boolean {
 
 export function createWorkerPool(options: PoolOptions): WorkerPool {
   const { store, clock, owner, leaseMs, pollMs, queueCapacity, log } = options
-  const limit = options.workerPoolSize * SETTLEMENTS_PER_WORKER
+  const mostInFlight = options.workerPoolSize * SETTLEMENTS_PER_WORKER
   const hands = new Map<string, Hand>()
   let queue: Hand[] = []
   let head = 0
@@ -71,6 +73,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
   let poll: { readonly atMs: number; readonly cancel: () => void } | null = null
   let cancelRenewal = (): void => {}
   const idleListeners: (() => void)[] = []
+  const roomWanted: { readonly count: number; readonly resolve: (lease: Lease | null) => void }[] = []
 
   const recorder = createBatcher<SettlementRecord, boolean>(
     records => store.record(owner, records),
@@ -84,6 +87,12 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
   }
 
   const depth = (): number => queue.length - head
+  const room = (): number => queueCapacity - depth() - reservedRoom
+
+  function reserve(count: number): Lease {
+    reservedRoom += count
+    return { owner, untilMs: clock.now() + leaseMs }
+  }
 
   function enqueue(claimed: Claimed): void {
     const hand: Hand = { claimed, leaseUntilMs: claimed.leaseUntilMs }
@@ -93,7 +102,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
 
   /** Begins what the workers have room for; then looks whether the window wants filling. */
   function pump(): void {
-    while (depth() > 0 && inFlight < limit && !stopped) {
+    while (depth() > 0 && inFlight < mostInFlight && !stopped) {
       const hand = queue[head++] as Hand
       inFlight++
       void work(hand)
@@ -103,6 +112,10 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
       head = 0
     }
     if (claimAgain && depth() <= queueCapacity / 2) claim()
+    while (roomWanted[0] !== undefined && (stopped || roomWanted[0].count <= room())) {
+      const { count, resolve } = roomWanted.shift() as (typeof roomWanted)[number]
+      resolve(stopped ? null : reserve(count))
+    }
     if (inFlight === 0 && depth() === 0) {
       for (const listener of idleListeners.splice(0)) listener()
     }
@@ -143,16 +156,16 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
   function claim(): void {
     claimAgain = true
     if (claiming || stopped) return
-    const room = queueCapacity - depth() - reservedRoom
-    if (room <= 0) return
+    const limit = room()
+    if (limit <= 0) return
     claiming = true
     claimAgain = false
     const nowMs = clock.now()
     store
-      .claim({ owner, untilMs: nowMs + leaseMs }, room, nowMs)
+      .claim({ owner, untilMs: nowMs + leaseMs }, limit, nowMs)
       .then(async claimed => {
         for (const each of claimed) enqueue(each)
-        if (claimed.length === room) claimAgain = true
+        if (claimed.length === limit) claimAgain = true
         else schedule((await store.nextDueMs()) ?? Number.POSITIVE_INFINITY)
       })
       .catch((error: unknown) => {
@@ -208,15 +221,27 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     if (inFlight > 0 || depth() > 0) await new Promise<void>(resolve => idleListeners.push(resolve))
   }
 
+  async function within(deadlineMs: number, done: Promise<void>): Promise<void> {
+    let callOff = (): void => {}
+    const late = new Promise<void>(resolve => {
+      callOff = clock.after(deadlineMs, resolve)
+    })
+    await Promise.race([done, late])
+    callOff()
+  }
+
   return {
     start() {
       renewLater()
       claim()
     },
     reserve(count) {
-      if (stopped || claimAgain || count > queueCapacity - depth() - reservedRoom) return null
-      reservedRoom += count
-      return { owner, untilMs: clock.now() + leaseMs }
+      return stopped || claimAgain || roomWanted.length > 0 || count > room() ? null : reserve(count)
+    },
+    async reserveWhenRoom(count) {
+      if (stopped || count > queueCapacity) return null
+      if (roomWanted.length === 0 && count <= room()) return reserve(count)
+      return await new Promise(resolve => roomWanted.push({ count, resolve }))
     },
     admit(claimed, reserved) {
       reservedRoom -= reserved
@@ -238,13 +263,9 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
       queue = []
       head = 0
       for (const { claimed } of waiting) hands.delete(claimed.trade.id)
+      pump()
       await giveBack(waiting)
-      await Promise.race([
-        idle(),
-        new Promise<void>(resolve => {
-          clock.after(deadlineMs, resolve)
-        }),
-      ])
+      await within(deadlineMs, idle())
       cancelRenewal()
       if (hands.size > 0)
         log.warn({ in_flight: hands.size }, 'stopped before everything under way had ended; it is resumed')

@@ -102,9 +102,19 @@ function decide(work: Work, settlement: Settlement, event: Event, { clock, polic
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error)
     const failure: Failure = { step: 'settlement', code: 'INTERNAL', detail }
-    const parked: Settlement = { ...settlement, phase: 'parked', rollback: 'incomplete', held: true, failure }
-    return { settlement: parked, effects: [{ type: 'finish', againAtMs: null }] }
+    return { settlement: parkedByBug(settlement, event, failure), effects: [{ type: 'finish', againAtMs: null }] }
   }
+}
+
+/** What is settled stays so, with its fee for a person; a call whose answer was not understood may have moved money. */
+function parkedByBug(settlement: Settlement, event: Event, failure: Failure): Settlement {
+  const steps = settlement.steps.map((step, index) =>
+    event.type === 'answer' && event.step === index && step.state !== 'applied'
+      ? { ...step, state: 'unanswered' as const, inDoubt: true, lastError: failure }
+      : step,
+  )
+  if (settlement.phase === 'settled') return { ...settlement, steps, fee: 'parked', failure }
+  return { ...settlement, steps, phase: 'parked', rollback: 'incomplete', held: true, failure }
 }
 
 function firstEvent({ settlement, resumed }: Claimed): Event {

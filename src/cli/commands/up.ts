@@ -1,0 +1,106 @@
+import { once } from 'node:events'
+import { openAdminKey } from '../../api/admin-key.ts'
+import { createServer } from '../../api/server.ts'
+import { systemClock } from '../../clock.ts'
+import type { Config } from '../../config.ts'
+import { createLogger } from '../../log.ts'
+import { createSettlement, type OpenDatabase, openConfiguredDatabase, type SettlementService } from '../../main.ts'
+import { selectKeyAnswer } from '../../wallet/ledger-books.ts'
+import { configOf } from '../config.ts'
+import { CommandError, EXIT, type ExitStatus } from '../exit-status.ts'
+import type { CommonOptions } from '../main.ts'
+import { interruption } from '../signals.ts'
+
+export interface UpCommandOptions extends CommonOptions {
+  readonly host?: string
+  readonly port?: string
+}
+
+/** What is under way may take this long to end once the server is told to stop. */
+const STOP_MS = 15_000
+
+/** `legwork up`: runs until SIGTERM or SIGINT. */
+export async function upCommand(options: UpCommandOptions, version: string): Promise<ExitStatus> {
+  const config = configOf(options)
+  if (config.wallet.url !== null) {
+    throw new CommandError(
+      EXIT.configuration,
+      'wallet.url: this version settles on its built-in wallet only; leave it out',
+    )
+  }
+  const signal = interruption()
+  const opened = await openConfiguredDatabase(config, createLogger('warn'))
+  try {
+    return await serve(config, opened, signal, version, options.json === true)
+  } finally {
+    await opened.close()
+  }
+}
+
+async function serve(
+  config: Config,
+  opened: OpenDatabase,
+  signal: AbortSignal,
+  version: string,
+  isJson: boolean,
+): Promise<ExitStatus> {
+  const log = createLogger('info')
+  const key = await openAdminKey(config.dataDir, config.adminToken)
+  const settlement = await createSettlement({ config, opened, log, waitsForRoom: false })
+  const server = serverOf(config, opened, settlement, key.matches, version)
+  settlement.pool.start()
+  try {
+    const url = await server.listen({ host: config.server.host, port: config.server.port })
+    if (key.made !== null) {
+      process.stderr.write(`The admin key, shown this once and kept in ${config.dataDir}/admin.key:\n${key.made}\n`)
+    }
+    const ready = { event: 'ready', url, wallet_url: url, pid: process.pid }
+    process.stdout.write(isJson ? `${JSON.stringify(ready)}\n` : welcome(url, config.dataDir, settlement.rail))
+    return await ended(opened, signal)
+  } finally {
+    await server.close()
+    await settlement.pool.stop(STOP_MS)
+  }
+}
+
+function serverOf(
+  config: Config,
+  { database }: OpenDatabase,
+  { store, intake, instruments, wallet }: SettlementService,
+  matches: (key: string) => boolean,
+  version: string,
+) {
+  return createServer({
+    authenticate: async given => (matches(given) ? { role: 'admin', userId: null, name: 'admin' } : null),
+    notReady: async () => {
+      await database.query('select 1')
+      return []
+    },
+    log: createLogger('info'),
+    version,
+    trades: { store, intake, instruments, clock: systemClock(), feeUserId: config.settlement.feeUserId },
+    wallet: { wallet, keyAnswer: key => selectKeyAnswer(database, instruments, key), assets: instruments.assets },
+  })
+}
+
+/** Resolves when the server is to stop. A database that is lost ends it: whoever starts it again finds all as it was. */
+async function ended({ server }: OpenDatabase, signal: AbortSignal): Promise<ExitStatus> {
+  const stopped = signal.aborted ? Promise.resolve() : once(signal, 'abort')
+  const lost = await Promise.race([stopped.then(() => null), server?.lost ?? new Promise<never>(() => {})])
+  if (lost === null) return EXIT.done
+  throw new CommandError(
+    EXIT.unreachable,
+    `PostgreSQL has ended; nothing is lost, start again. Its last words:\n${lost}`,
+  )
+}
+
+function welcome(url: string, dataDir: string, rail: string): string {
+  return `Legwork is ready: ${url}
+
+  trades in      POST ${url}/v1/trades
+  the API        ${url}/docs
+  check the books  legwork verify --data-dir ${dataDir}
+
+Settling on the built-in wallet, ${rail} rail. The key for both is in ${dataDir}/admin.key. Ctrl-C stops it.
+`
+}

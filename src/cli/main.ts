@@ -1,0 +1,98 @@
+/** The command line: what each command takes, and what it ends with. */
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { SYMBOL } from '../core/market.ts'
+import { replayCommand } from './commands/replay.ts'
+import { upCommand } from './commands/up.ts'
+import { verifyCommand } from './commands/verify.ts'
+import { EXIT, type ExitStatus } from './exit-status.ts'
+import { describeFailure } from './failure.ts'
+
+/** The options that every command takes, as they were given. */
+export interface CommonOptions {
+  readonly json?: true
+  readonly config?: string
+  readonly dataDir?: string
+  readonly databaseUrl?: string
+}
+
+const VERSION: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
+
+const EXIT_STATUSES = `
+Exit status: 0 done, 1 it failed, 2 wrong usage, 3 not found, 4 bad configuration, 5 conflict (the data folder is in
+use), 6 done in part, 7 something needed can't be reached, 130 interrupted.`
+
+function commandWith(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .option('--json', 'machine-readable output, one JSON object a line')
+    .option('--config <file>', 'configuration (default: config.yaml here, if there is one)')
+    .option('--data-dir <folder>', 'data folder with the embedded PostgreSQL (default: ./legwork-data)')
+    .option('--database-url <url>', 'a PostgreSQL (15 or later) of your own in place of the embedded one')
+    .exitOverride()
+    .showHelpAfterError('(--help shows what can be given)')
+}
+
+function integer(min: number, max: number): (text: string) => number {
+  return text => {
+    const value = Number(text)
+    if (/^-?[0-9]+$/.test(text) && value >= min && value <= max) return value
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`)
+  }
+}
+
+function symbol(text: string): string {
+  const name = text.toUpperCase().replace(/[-_]/, '/')
+  if (SYMBOL.test(name)) return name
+  throw new InvalidArgumentError('It must be BASE/QUOTE, such as BTC/USDT.')
+}
+
+/** Runs the command named by the arguments (without node and script); never throws. */
+export async function run(args: readonly string[]): Promise<ExitStatus> {
+  let status: ExitStatus = EXIT.done
+  const program = new Command('legwork')
+    .description('The settlement layer for trade engines: every leg of every trade exactly once, or none at all.')
+    .version(String(VERSION))
+    .exitOverride()
+    .showHelpAfterError('(--help shows what can be given)')
+    .addHelpText('after', EXIT_STATUSES)
+
+  program.addCommand(
+    commandWith('up', 'everything in one process: HTTP API, settlement and built-in wallet')
+      .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
+      .option('--port <number>', 'port to listen on, 0 for any free one (default: 8080)')
+      .action(async options => {
+        status = await upCommand(options, String(VERSION))
+      }),
+  )
+  program.addCommand(
+    commandWith('replay', 'settles recorded trades of a real market and verifies the books')
+      .argument('<file>', 'CSV, also .gz, with the columns price and quantity')
+      .option('--market <symbol>', 'BASE/QUOTE; needed unless a column names the symbol', symbol)
+      .addOption(new Option('--format <format>', 'of the file').choices(['auto', 'legwork', 'binance']).default('auto'))
+      .option('--users <number>', 'how many users trade', integer(2, 100_000), 200)
+      .option('--seed <number>', 'who trades with whom', integer(0, Number.MAX_SAFE_INTEGER), 1)
+      .addOption(new Option('--rail <rail>', 'how legs reach the wallet').choices(['auto', 'atomic', 'saga']))
+      .option('--strict', "stop at the first line that can't be read")
+      .action(async (file, options) => {
+        status = await replayCommand(file, options)
+      }),
+  )
+  program.addCommand(
+    commandWith('verify', 'recomputes everything from the tables; any difference is a break').action(async options => {
+      status = await verifyCommand(options)
+    }),
+  )
+  for (const command of program.commands) command.addHelpText('after', EXIT_STATUSES)
+
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+    return status
+  } catch (error) {
+    // Commander has said what is wrong, or shown the help that was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage
+    const failure = describeFailure(error)
+    process.stderr.write(`legwork: ${failure.message}\n`)
+    return failure.status
+  }
+}
