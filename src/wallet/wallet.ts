@@ -108,6 +108,18 @@ export interface KeyRecord {
   readonly status: 'applied' | 'refused' | 'reversed' | 'cancelled'
 }
 
+/** A key with what its first call was, and was answered. */
+export interface KeyAnswer extends KeyRecord {
+  readonly tradeId: string | null
+  /** Of a debit or credit; the amount is in the smallest unit, of a currency that is not known at the most places. */
+  readonly movement: Movement | null
+  /** Of a debit or credit that was applied. */
+  readonly balanceAfter: bigint | null
+  /** Why the call was refused; it stays when the key is cancelled. */
+  readonly refusal: { readonly code: string; readonly detail: string; readonly amounts: Shortfall | null } | null
+  readonly atMs: number
+}
+
 /** One posting on an account; entries are never changed or removed. */
 export interface Entry {
   readonly userId: string
