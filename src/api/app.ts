@@ -1,0 +1,32 @@
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify'
+import type { TSchema } from 'typebox'
+import type { Principal, Role } from './auth.ts'
+
+/** The server as routes see it: requests and answers have the types of their schemas. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The least role that may call the route; not given: admin. */
+    role?: Role
+    /** Shown in the API's description instead of the body's own schema, where items are judged one by one. */
+    describedBody?: TSchema
+  }
+  interface FastifyRequest {
+    /** Who calls; set on all routes that need a key. */
+    principal: Principal
+  }
+}

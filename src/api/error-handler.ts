@@ -1,0 +1,47 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { codeOf } from '../db.ts'
+import type { Problem } from './contract.ts'
+import { invalid, malformed } from './faults.ts'
+import { problemOf, refuse } from './problem.ts'
+import { checked, type NotReady } from './routes/health-show.ts'
+
+/** Codes of PostgreSQL and of the network that say that the database could not be had; nothing is wrong with the call. */
+const UNAVAILABLE =
+  /^(?:08...|53...|57P0.|ECONN(?:REFUSED|RESET|ABORTED)|ENOENT|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(?:HOST|NET)UNREACH)$/
+
+/** Answers whatever a request ran into. What it was goes to the log; an answer never tells of the inside. */
+export function errorHandler(
+  notReady: NotReady,
+): (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> {
+  return async (error, request, reply) => {
+    const problem = requestProblem(error)
+    if (problem !== null) return refuse(reply, problem)
+    const where = { method: request.method, route: request.routeOptions.url, err: error }
+    // A connection that breaks under a query has no code: whether the database is there is then asked.
+    if (error.statusCode === 503 || UNAVAILABLE.test(codeOf(error)) || (await checked(notReady)).length > 0) {
+      request.log.warn(where, 'request not answered: something needed is away')
+      return refuse(reply, problemOf('UNAVAILABLE', 'something needed is away; whether the call was done is not known'))
+    }
+    request.log.error(where, 'request failed')
+    return refuse(reply, problemOf('INTERNAL', 'the server failed; its log says why'))
+  }
+}
+
+/** The problem when it is the request's own fault, else null. */
+function requestProblem(error: FastifyError): Problem | null {
+  if (error.validation !== undefined) return malformed(error.validation, error.validationContext)
+  const { statusCode = 500 } = error
+  if (statusCode < 400 || statusCode >= 500) return null
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return problemOf('TOO_LARGE', 'the body is too large')
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return problemOf('INVALID_REQUEST', 'the content type must be application/json', { status: statusCode })
+    case 'FST_ERR_BAD_URL':
+      return problemOf('INVALID_REQUEST', 'the path is not properly encoded')
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return problemOf('NOT_FOUND', 'no id is that long')
+    default:
+      return invalid('', 'the body is not JSON')
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * The HTTP server: what every request meets (keys, limits, problems, the end), and the routes that are wanted. It is
+ * made, not started; all that it needs is passed in.
+ */
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
+import type { Logger } from '../log.ts'
+import type { App } from './app.ts'
+import { type Authenticate, type Principal, requireRole } from './auth.ts'
+import { errorHandler } from './error-handler.ts'
+import { parseInstant } from './instant.ts'
+import { describeApi } from './openapi.ts'
+import { problemOf, refuse } from './problem.ts'
+import { healthRoutes, type NotReady } from './routes/health-show.ts'
+import type { TradeServices } from './routes/trade-services.ts'
+import { tradeShowRoute } from './routes/trade-show.ts'
+import { tradesListRoute } from './routes/trades-list.ts'
+import { tradesTakeRoute } from './routes/trades-take.ts'
+import { type WalletServices, walletRoutes } from './wallet/plugin.ts'
+
+export interface ServerOptions {
+  readonly authenticate: Authenticate
+  readonly notReady: NotReady
+  readonly log: Logger
+  readonly version: string
+  /** The most time a call gets; then it is answered that nothing is known. */
+  readonly timeoutMs?: number
+  /** Null: this server takes no trades (a wallet alone). */
+  readonly trades: TradeServices | null
+  /** Null: this server offers no wallet (it uses one elsewhere). */
+  readonly wallet: WalletServices | null
+}
+
+/** Room for 1000 trades or settlements, written generously. */
+const BODY_LIMIT = 4 * 1024 * 1024
+/** Wallet keys have up to 128 characters, each perhaps percent-encoded. */
+const MAX_PARAM_LENGTH = 400
+const REQUEST_TIMEOUT_MS = 30_000
+/** Longer than the proxies in front usually keep theirs, so that it is they who end an idle connection. */
+const KEEP_ALIVE_MS = 72_000
+
+export function createServer(options: ServerOptions): App {
+  const answerError = errorHandler(options.notReady)
+  const app: App = Fastify({
+    loggerInstance: options.log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: BODY_LIMIT,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    handlerTimeout: options.timeoutMs ?? REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    // The hooks below answer instead, with a problem.
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
+    clientErrorHandler: answerClientError,
+    ajv: {
+      customOptions: {
+        allErrors: true,
+        verbose: true,
+        coerceTypes: false,
+        removeAdditional: false,
+        keywords: ['x-code', 'x-missing-code'],
+      },
+      onCreate: ajv => ajv.addFormat('date-time', text => parseInstant(text) !== null),
+    },
+  })
+  app.setErrorHandler(answerError)
+  app.setNotFoundHandler((_request, reply) => refuse(reply, problemOf('NOT_FOUND', 'there is no such route')))
+  // A text is not JSON, whatever it holds.
+  app.removeContentTypeParser('text/plain')
+  stopInOrder(app)
+  app.decorateRequest('principal', null as unknown as Principal)
+  void app.register(async scope => {
+    await describeApi(scope, options.version)
+    healthRoutes(scope, options.notReady)
+    await scope.register(async guarded => {
+      guarded.addHook('onRequest', requireRole(options.authenticate))
+      if (options.trades !== null) {
+        tradesTakeRoute(guarded, options.trades)
+        tradesListRoute(guarded, options.trades)
+        tradeShowRoute(guarded, options.trades)
+      }
+      if (options.wallet !== null) await walletRoutes(guarded, options.wallet)
+    })
+  })
+  return app
+}
+
+/** From the moment it is told to close: nothing new is taken, what is under way is answered, connections end. */
+function stopInOrder(app: App): void {
+  let stopping = false
+  app.addHook('preClose', async () => {
+    stopping = true
+  })
+  app.addHook('onRequest', (_request, reply, done) => {
+    if (stopping) refuse(reply, problemOf('UNAVAILABLE', 'the server is stopping'))
+    else done()
+  })
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (stopping) void reply.header('connection', 'close')
+    done(null, payload)
+  })
+}
+
+/** What arrived was no HTTP request: there is nothing of the server's to answer it with but the socket. */
+function answerClientError(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const status = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : error.code === 'HPE_HEADER_OVERFLOW' ? 431 : 400
+  const body = JSON.stringify(problemOf('INVALID_REQUEST', 'this is not a proper HTTP request', { status }))
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  )
+}

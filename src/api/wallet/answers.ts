@@ -1,0 +1,71 @@
+/** From the wallet's outcomes to the protocol's JSON. */
+import type { FastifyBaseLogger } from 'fastify'
+import { formatDecimal } from '../../core/money.ts'
+import type { Operation, OperationDone, Outcome, Shortfall } from '../../wallet/wallet.ts'
+import type { Problem } from '../contract.ts'
+import { formatInstant } from '../instant.ts'
+import { knownCode, problemOf } from '../problem.ts'
+import type { OperationView } from './contract.ts'
+
+/** A currency and the places of its amounts. */
+export interface Denomination {
+  readonly currency: string
+  readonly scale: number
+}
+
+export function viewOperation(
+  { key, type, userId, currency, amount }: Operation,
+  { done, replayed }: Outcome<OperationDone> & { readonly outcome: 'applied' },
+  scale: number,
+): OperationView {
+  return {
+    key,
+    type,
+    user_id: userId,
+    currency,
+    amount: formatDecimal(amount, scale),
+    status: 'applied',
+    balance_after: formatDecimal(done.balanceAfter, scale),
+    applied_at: formatInstant(done.appliedAtMs),
+    replayed,
+  }
+}
+
+export type NotApplied = Exclude<Outcome, { readonly outcome: 'applied' }>
+
+/** `denomination`: of the account whose funds the call asked for; null where it may be any of several. */
+export function problemOfOutcome(
+  outcome: NotApplied,
+  denomination: Denomination | null,
+  log: FastifyBaseLogger,
+): Problem {
+  switch (outcome.outcome) {
+    case 'refused':
+      return refusalOf(outcome.code, outcome.detail, outcome.amounts ?? null, denomination)
+    case 'fault':
+      return problemOf(knownCode(outcome.code) ?? 'IDEMPOTENCY_KEY_REUSED', outcome.detail)
+    case 'deferred':
+      return problemOf('RATE_LIMITED', 'the call was not taken')
+    case 'unanswered':
+      // What the wallet ran into may tell of the inside: it is for the log alone.
+      log.error({ code: outcome.code, detail: outcome.detail }, 'wallet call without an answer')
+      return problemOf('INTERNAL', 'whether the call was done is not known; repeat it under its key')
+  }
+}
+
+export function refusalOf(
+  code: string,
+  detail: string,
+  shortfall: Shortfall | null,
+  denomination: Denomination | null,
+): Problem {
+  const known = knownCode(code)
+  if (known === null) return problemOf('INTERNAL', `refused with the unknown code ${code}`)
+  if (shortfall === null || denomination === null) return problemOf(known, detail)
+  const { currency, scale } = denomination
+  return problemOf(known, detail, {
+    available: formatDecimal(shortfall.available, scale),
+    required: formatDecimal(shortfall.required, scale),
+    currency,
+  })
+}

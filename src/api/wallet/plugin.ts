@@ -1,0 +1,35 @@
+import type { Asset } from '../../core/market.ts'
+import type { BookedWallet, KeyAnswer } from '../../wallet/wallet.ts'
+import type { App } from '../app.ts'
+import { balanceShowRoute } from './routes/balance-show.ts'
+import { batchApplyRoute } from './routes/batch-apply.ts'
+import { capabilitiesShowRoute } from './routes/capabilities-show.ts'
+import { entriesListRoute } from './routes/entries-list.ts'
+import { keyReverseRoute } from './routes/key-reverse.ts'
+import { keyShowRoute } from './routes/key-show.ts'
+import { operationApplyRoutes } from './routes/operation-apply.ts'
+import { settlementsApplyRoute } from './routes/settlements-apply.ts'
+import { totalsListRoute } from './routes/totals-list.ts'
+
+/** What the wallet's routes need: nothing of trades or their settlement. */
+export interface WalletServices {
+  readonly wallet: BookedWallet
+  /** What a key's first call was answered; null: nobody has used it. */
+  readonly keyAnswer: (key: string) => Promise<KeyAnswer | null>
+  /** By code; may grow while the server runs. */
+  readonly assets: ReadonlyMap<string, Asset>
+}
+
+/** The wallet protocol over HTTP (docs/wallet-protocol.md), for operator and admin keys; `app` asks for the key. */
+export async function walletRoutes(app: App, services: WalletServices): Promise<void> {
+  const { batchMax, settlementsMax } = await services.wallet.capabilities()
+  operationApplyRoutes(app, services)
+  keyReverseRoute(app, services)
+  keyShowRoute(app, services)
+  balanceShowRoute(app, services)
+  batchApplyRoute(app, services, batchMax)
+  settlementsApplyRoute(app, services, settlementsMax)
+  entriesListRoute(app, services)
+  totalsListRoute(app, services)
+  capabilitiesShowRoute(app, services)
+}

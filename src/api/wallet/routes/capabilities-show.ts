@@ -1,0 +1,27 @@
+import type { WalletLevel } from '../../../wallet/wallet.ts'
+import type { App } from '../../app.ts'
+import { PROBLEM_ANSWERS } from '../../contract.ts'
+import { CapabilitiesAnswer } from '../contract.ts'
+import type { WalletServices } from '../plugin.ts'
+
+const LEVELS: readonly WalletLevel[] = ['basic', 'reversals', 'batch', 'settlements']
+
+/** `GET /v1/capabilities`: what the wallet can do, and the currencies it knows. */
+export function capabilitiesShowRoute(app: App, { wallet, assets }: WalletServices): void {
+  const schema = {
+    tags: ['wallet'],
+    summary: 'What this wallet can do',
+    response: { 200: CapabilitiesAnswer, ...PROBLEM_ANSWERS },
+  }
+  app.get('/v1/capabilities', { schema, config: { role: 'operator' } }, async () => {
+    const { level, batchMax, settlementsMax } = await wallet.capabilities()
+    return {
+      protocol: 1,
+      levels: LEVELS.slice(0, LEVELS.indexOf(level) + 1),
+      holds: false,
+      batch: { max: batchMax },
+      settlements: { max: settlementsMax },
+      currencies: [...assets.values()].map(({ code, scale }) => ({ code, scale })),
+    }
+  })
+}
