@@ -49,11 +49,10 @@ async function applyItem(
   const read = readOperation(body, { key, type }, assets)
   if ('problem' in read) return refusedItem(item, read.problem)
   const outcome = await wallet.apply(read.value)
-  const { currency } = read.value
-  const scale = scaleOf(assets, currency)
+  const scale = scaleOf(assets, body.currency)
   return outcome.outcome === 'applied'
     ? viewOperation(read.value, outcome, scale)
-    : refusedItem(item, problemOfOutcome(outcome, { currency, scale }, request.log))
+    : refusedItem(item, problemOfOutcome(outcome, { currency: body.currency, scale }, request.log))
 }
 
 function isReversal(item: unknown): boolean {
