@@ -14,8 +14,35 @@
  * changes nothing. Until then its calls are repeats of calls under the same keys, or, where the wallet keeps reversals,
  * meet the reversal of a leg that may have been sent.
  */
-import { askedMs, backoffMs, type RetryPolicy } from './backoff.ts'
+import { backoffMs, type RetryPolicy } from './backoff.ts'
+import { feeAnswered } from './fee-leg.ts'
 import type { LegName } from './legs.ts'
+import {
+  asksFirst,
+  beginAnew,
+  hold,
+  inquiryAnswered,
+  neverSentAfter,
+  noAnswer,
+  takeBack,
+  turn,
+  undoAnswered,
+} from './rollback.ts'
+import {
+  type Answered,
+  type Context,
+  FRESH,
+  failureOf,
+  isUsedUp,
+  learn,
+  rest,
+  retryAt,
+  stepAt,
+  wait,
+  withStep,
+} from './steps.ts'
+
+export { newSettlement } from './steps.ts'
 
 export type Rail = 'atomic' | 'saga'
 /** What a call is made for: a leg on the saga rail, the whole settlement on the atomic one. */
@@ -122,31 +149,6 @@ export interface Next {
   readonly effects: readonly Effect[]
 }
 
-/** The rules of one decision, so that each function below takes only what changes. */
-interface Context {
-  readonly plan: Plan
-  readonly policy: RetryPolicy
-  readonly now: number
-}
-
-const FRESH: Step = { state: 'waiting', inDoubt: false, attempts: 0, refusals: 0, undoSent: false, lastError: null }
-
-/** A settlement nobody has acted on. */
-export function newSettlement(plan: Plan, epoch = 0): Settlement {
-  return {
-    phase: 'forward',
-    epoch,
-    feeEpoch: epoch,
-    steps: plan.steps.map(() => FRESH),
-    rollback: 'not_needed',
-    fee: 'none',
-    undoAttempts: 0,
-    requeued: false,
-    held: false,
-    failure: null,
-  }
-}
-
 /** The key of a step's call, the same in every process and after every crash (wallet-protocol.md, "Keys"). */
 export function keyOf(tradeId: string, settlement: Settlement, step: StepName): string {
   if (step === 'settlement') return `${tradeId}:${settlement.epoch}`
@@ -244,8 +246,6 @@ function isCalled(settlement: Settlement, call: Answered['call'], plan: Plan): b
   }
 }
 
-type Answered = Event & { type: 'answer' }
-
 function forwardAnswered(settlement: Settlement, event: Answered, context: Context): Next {
   const { plan, policy, now } = context
   const learnt = learn(settlement, event, plan)
@@ -271,179 +271,6 @@ function forwardAnswered(settlement: Settlement, event: Answered, context: Conte
   }
 }
 
-/** Nobody sends a leg before the one in front of it is applied, so one that is refused was the last that was sent. */
-function neverSentAfter(settlement: Settlement, index: number): Settlement {
-  const steps = settlement.steps.map((step, at) =>
-    at > index && step.state === 'waiting' ? { ...step, inDoubt: false } : step,
-  )
-  return { ...settlement, steps }
-}
-
-// The fee
-
-function feeAnswered(settlement: Settlement, event: Answered, context: Context): Next {
-  const { plan, policy } = context
-  const learnt: Settlement = { ...learn(settlement, event, plan), phase: 'settled' }
-  const step = stepAt(learnt, event.step)
-  const { answer } = event
-  switch (answer.outcome) {
-    case 'applied':
-      return rest({ ...learnt, fee: 'none' }, null)
-    case 'fault':
-      return parkFee(learnt, step.lastError)
-    case 'refused':
-      if (step.state === 'refused' || isUsedUp(step, policy)) return parkFee(learnt, step.lastError)
-      return rest({ ...learnt, fee: 'owed' }, retryAt(step, null, event.random, context))
-    case 'deferred':
-    case 'unanswered': {
-      const mayNotRepeat = answer.outcome === 'unanswered' && !plan.repeatable
-      if (mayNotRepeat || isUsedUp(step, policy)) return parkFee(learnt, step.lastError)
-      return rest({ ...learnt, fee: 'owed' }, retryAt(step, answer.retryAfterMs, event.random, context))
-    }
-  }
-}
-
-function parkFee(settlement: Settlement, failure: Failure | null): Next {
-  return rest({ ...settlement, fee: 'parked', failure }, null)
-}
-
-// Backward
-
-/** The decision to go backward is stored before the first undo; from then on no leg of this epoch is applied. */
-function turn(settlement: Settlement, index: number, retryAfterMs: number | null, context: Context): Next {
-  const failure = stepAt(settlement, index).lastError
-  if (!settlement.steps.some(mayBeApplied)) return rest({ ...settlement, phase: 'failed', failure }, null)
-  const turned: Settlement = { ...settlement, phase: 'backward', rollback: 'running', undoAttempts: 0, failure }
-  // The wallet that asked for a pause is the one the undo would go to.
-  if (askedMs(retryAfterMs) > 0) return wait(turned, context.now + askedMs(retryAfterMs))
-  const { settlement: after, effects } = takeBack(turned, context)
-  const isSaved = effects[0]?.type === 'save'
-  return { settlement: after, effects: isSaved ? effects : [{ type: 'save' }, ...effects] }
-}
-
-function takeBack(settlement: Settlement, context: Context): Next {
-  const { plan } = context
-  if (settlement.held) return rest(settlement, null)
-  if (asksFirst(plan)) {
-    // A leg in doubt is repeated under its key until the answer is known. Oldest first: the repeat may be what applies
-    // it, and a later leg applied before an earlier one pays out what nobody has paid in.
-    const doubted = settlement.steps.findIndex(step => step.inDoubt)
-    if (doubted !== -1) return { settlement, effects: [{ type: 'apply', step: doubted }] }
-  }
-  const index = settlement.steps.findLastIndex(mayBeApplied)
-  if (index === -1) return rolledBack(settlement, context)
-  if (plan.undo === 'reversal') return { settlement, effects: [{ type: 'undo', step: index, how: 'reversal' }] }
-  if (plan.repeatable) return { settlement, effects: [{ type: 'undo', step: index, how: 'opposite' }] }
-  const step = stepAt(settlement, index)
-  if (step.undoSent || step.inDoubt) return hold(settlement, plan, index, step.lastError ?? noAnswer(plan, index))
-  return {
-    settlement: withStep(settlement, index, { undoSent: true }),
-    effects: [{ type: 'save' }, { type: 'undo', step: index, how: 'opposite' }],
-  }
-}
-
-/** Without reversals what became of a leg in doubt must be known before it is undone. */
-function asksFirst(plan: Plan): boolean {
-  return plan.undo === 'opposite' && plan.repeatable
-}
-
-function undoAnswered(settlement: Settlement, event: Answered, context: Context): Next {
-  const { plan } = context
-  const { answer } = event
-  if (answer.outcome === 'applied') {
-    const undone = withStep(settlement, event.step, { state: 'reversed', inDoubt: false, undoSent: false })
-    return takeBack({ ...undone, undoAttempts: 0 }, context)
-  }
-  const learnt = withStep(settlement, event.step, { lastError: failureOf(plan, event.step, answer) })
-  switch (answer.outcome) {
-    case 'fault':
-      return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
-    case 'refused':
-      // Who kept the goods is not repaid: the legs before this one stay until this one is undone.
-      return park(withStep(learnt, event.step, { undoSent: false }), null, context)
-    case 'deferred':
-    case 'unanswered':
-      if (answer.outcome === 'deferred') {
-        return retryUndo(withStep(learnt, event.step, { undoSent: false }), event, answer, context)
-      }
-      if (!plan.repeatable) return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
-      return retryUndo(learnt, event, answer, context)
-  }
-}
-
-function inquiryAnswered(settlement: Settlement, event: Answered, context: Context): Next {
-  const { plan, policy, now } = context
-  // To ask what became of a leg is no attempt at it: settlement_retry_count stays what going forward took.
-  const { attempts } = stepAt(settlement, event.step)
-  const learnt = withStep(learn(settlement, event, plan), event.step, { attempts })
-  const { answer } = event
-  switch (answer.outcome) {
-    case 'applied':
-      return takeBack({ ...learnt, undoAttempts: 0 }, context)
-    case 'fault':
-      return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
-    case 'refused':
-      if (stepAt(learnt, event.step).state === 'refused') {
-        return takeBack({ ...neverSentAfter(learnt, event.step), undoAttempts: 0 }, context)
-      }
-      return wait(learnt, now + backoffMs(policy, policy.undoBackoffMs, 1, event.random, null))
-    case 'deferred':
-    case 'unanswered':
-      return retryUndo(learnt, event, answer, context)
-  }
-}
-
-function retryUndo(
-  settlement: Settlement,
-  event: Answered,
-  answer: Answer & { outcome: 'deferred' | 'unanswered' },
-  context: Context,
-): Next {
-  const { policy, now } = context
-  const undoAttempts = settlement.undoAttempts + (answer.reached ? 1 : 0)
-  const counted: Settlement = { ...settlement, undoAttempts }
-  if (settlement.phase === 'parked' || undoAttempts >= policy.undoMaxAttempts) {
-    return park(counted, answer.retryAfterMs, context)
-  }
-  const retry = Math.max(undoAttempts, 1)
-  return wait(counted, now + backoffMs(policy, policy.undoBackoffMs, retry, event.random, answer.retryAfterMs))
-}
-
-/** The rollback is incomplete: visible to a person, and retried slowly until it is complete or resolved. */
-function park(settlement: Settlement, retryAfterMs: number | null, { policy, now }: Context): Next {
-  const parked: Settlement = {
-    ...settlement,
-    phase: 'parked',
-    rollback: 'incomplete',
-    requeued: false,
-    undoAttempts: 0,
-  }
-  return rest(parked, now + Math.max(policy.undoSlowRetryMs, askedMs(retryAfterMs)))
-}
-
-/** Stops where it is: what may not be repeated got no answer, or a key has moved other money. */
-function hold(settlement: Settlement, plan: Plan, index: number, failure: Failure | null): Next {
-  if (plan.steps[index] === 'fee' && (settlement.phase === 'forward' || settlement.phase === 'settled')) {
-    return parkFee({ ...settlement, phase: 'settled' }, failure)
-  }
-  return rest(
-    {
-      ...settlement,
-      phase: 'parked',
-      rollback: 'incomplete',
-      requeued: false,
-      held: true,
-      failure: settlement.failure ?? failure,
-    },
-    null,
-  )
-}
-
-function rolledBack(settlement: Settlement, context: Context): Next {
-  if (settlement.requeued) return beginAnew(settlement, context)
-  return rest({ ...settlement, phase: 'failed', rollback: 'complete' }, null)
-}
-
 // Operators
 
 function requeue(settlement: Settlement, context: Context): Next {
@@ -462,10 +289,6 @@ function requeue(settlement: Settlement, context: Context): Next {
   return rest({ ...withStep(settlement, index, fee), feeEpoch, fee: 'owed' }, now)
 }
 
-function beginAnew(settlement: Settlement, { plan, now }: Context): Next {
-  return wait(newSettlement(plan, settlement.epoch + 1), now)
-}
-
 function resolve(settlement: Settlement): Next {
   if (settlement.phase === 'parked') return rest({ ...settlement, held: true }, null)
   // What still has work before it would be left where nobody goes on with it.
@@ -473,82 +296,6 @@ function resolve(settlement: Settlement): Next {
   return rest(settlement, null)
 }
 
-// What was learnt
-
-/** The step as it is known after the answer to a call for it. */
-function learn(settlement: Settlement, { step: index, answer }: Answered, plan: Plan): Settlement {
-  const step = stepAt(settlement, index)
-  const attempts = step.attempts + 1
-  if (answer.outcome === 'applied') {
-    return withStep(settlement, index, { state: 'applied', inDoubt: false, attempts, refusals: 0 })
-  }
-  const lastError = failureOf(plan, index, answer)
-  switch (answer.outcome) {
-    case 'refused': {
-      const refusals = step.refusals + 1
-      // Where refusals are not remembered, a delayed duplicate could still be applied: one more, later, is asked for.
-      const isBelieved = plan.undo === 'reversal' || !step.inDoubt || !plan.repeatable || refusals > 1
-      if (!isBelieved) return withStep(settlement, index, { state: 'unanswered', attempts, refusals, lastError })
-      return withStep(settlement, index, { state: 'refused', inDoubt: false, attempts, refusals, lastError })
-    }
-    case 'fault':
-      return withStep(settlement, index, { state: 'unanswered', inDoubt: true, attempts, lastError })
-    case 'deferred': {
-      const counted = answer.reached ? attempts : step.attempts
-      // A call that was not taken needs no record any more; doubt that was there before stays.
-      const before = plan.repeatable ? {} : ({ state: 'waiting', inDoubt: false } as const)
-      return withStep(settlement, index, { ...before, attempts: counted, lastError })
-    }
-    case 'unanswered':
-      return withStep(settlement, index, {
-        state: 'unanswered',
-        inDoubt: true,
-        attempts: answer.reached ? attempts : step.attempts,
-        refusals: 0,
-        lastError,
-      })
-  }
-}
-
-/** The attempt and all of its retries are spent. */
-function isUsedUp(step: Step, policy: RetryPolicy): boolean {
-  return step.attempts > policy.retryMaxAttempts
-}
-
-function retryAt(step: Step, retryAfterMs: number | null, random: number, { policy, now }: Context): number {
-  return now + backoffMs(policy, policy.retryBackoffMs, step.attempts, random, retryAfterMs)
-}
-
-function mayBeApplied(step: Step): boolean {
-  return step.state === 'applied' || step.inDoubt
-}
-
 function impossible({ phase, fee }: Settlement, what: string): Error {
   return new Error(`${what} can't come to a settlement that is ${phase} (fee ${fee})`)
-}
-
-function wait(settlement: Settlement, untilMs: number): Next {
-  return { settlement, effects: [{ type: 'wait', untilMs }] }
-}
-
-function rest(settlement: Settlement, againAtMs: number | null): Next {
-  return { settlement, effects: [{ type: 'finish', againAtMs }] }
-}
-
-function stepAt(settlement: Settlement, index: number): Step {
-  const step = settlement.steps[index]
-  if (step === undefined) throw new Error(`no step ${index} in a settlement of ${settlement.steps.length}`)
-  return step
-}
-
-function withStep(settlement: Settlement, index: number, change: Partial<Step>): Settlement {
-  return { ...settlement, steps: settlement.steps.with(index, { ...stepAt(settlement, index), ...change }) }
-}
-
-function failureOf(plan: Plan, index: number, answer: { readonly code: string; readonly detail: string }): Failure {
-  return { step: plan.steps[index] ?? 'settlement', code: answer.code, detail: answer.detail }
-}
-
-function noAnswer(plan: Plan, index: number): Failure {
-  return failureOf(plan, index, { code: 'UNANSWERED', detail: 'the call was recorded, and its answer never came' })
 }
