@@ -16,6 +16,8 @@ export type DatabaseAddress =
     }
 
 const INT8 = 20
+/** A database that does not answer at all is away; whoever waits for it is told so. */
+const CONNECT_MS = 10_000
 
 /** A pool of connections; `int8` comes back as bigint, `numeric` as text, so that no amount ever is a float. */
 export function openDatabase(address: DatabaseAddress, connections: number): Database {
@@ -24,6 +26,10 @@ export function openDatabase(address: DatabaseAddress, connections: number): Dat
     ...target,
     max: connections,
     application_name: 'legwork',
+    connectionTimeoutMillis: CONNECT_MS,
+    // Every statement of the main path has its index. Plans are kept, and one that was made while a table was empty must
+    // not go on reading the whole of it when it is full.
+    options: '-c enable_seqscan=off',
     types: {
       getTypeParser: (oid: number, format?: 'text' | 'binary') =>
         oid === INT8 ? (value: string) => BigInt(value) : pg.types.getTypeParser(oid, format as 'text'),
@@ -99,6 +105,17 @@ function isPlain(value: string): boolean {
 
 function quoted(value: string): string {
   return `"${value.replace(/["\\]/g, '\\$&')}"`
+}
+
+/** What the network and PostgreSQL say when nobody is there, or nobody takes work. */
+const AWAY =
+  /^(?:08...|53...|57P0.|ECONN(?:REFUSED|RESET|ABORTED)|ENOENT|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(?:HOST|NET)UNREACH)$/
+
+/** Whether an error says that the database could not be had; nothing is wrong with what was asked of it. */
+export function isAway(error: unknown): boolean {
+  if (AWAY.test(codeOf(error))) return true
+  // The driver has no codes for these.
+  return error instanceof Error && /^Connection terminated|^timeout exceeded when trying to connect/.test(error.message)
 }
 
 /** The SQLSTATE or system code of an error; empty when it has none. */

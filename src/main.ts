@@ -15,6 +15,7 @@ import {
   runningPostgres,
   startEmbeddedPostgres,
 } from './postgres/supervisor.ts'
+import { reachDatabase } from './reach-database.ts'
 import { type InstrumentStore, openInstruments } from './store/instruments.ts'
 import { createStore } from './store/pg-store.ts'
 import type { Store } from './store/store.ts'
@@ -36,11 +37,13 @@ const CONNECTIONS = 12
 
 /** Opens the database that is configured: the embedded PostgreSQL of the data folder, or the one named by its URL. */
 export async function openConfiguredDatabase(config: Config, log: Logger): Promise<OpenDatabase> {
-  const server =
-    config.database.url === null
-      ? await startEmbeddedPostgres({ dataDir: config.dataDir, log: message => log.info(message) })
-      : null
-  return openAt(server === null ? { url: config.database.url ?? '' } : server.connection, server)
+  const { url } = config.database
+  if (url !== null) {
+    await reachDatabase(url)
+    return openAt({ url }, null)
+  }
+  const server = await startEmbeddedPostgres({ dataDir: config.dataDir, log: message => log.info(message) })
+  return openAt(server.connection, server)
 }
 
 /** The same for who only looks: makes no database (null), and shares that of a server at work in the data folder. */
@@ -62,8 +65,11 @@ function openAt(address: DatabaseAddress, server: EmbeddedPostgres | null): Open
     database,
     server,
     close: async () => {
-      await database.end()
-      await server?.stop()
+      try {
+        await database.end()
+      } finally {
+        await server?.stop()
+      }
     },
   }
 }
@@ -100,7 +106,7 @@ export async function createSettlement(options: SettlementOptions): Promise<Sett
   })
   const clock = systemClock()
   const store = createStore(database, instruments)
-  const wallet = createLedgerWallet({ database, instruments, clock, feeUserId: settlement.feeUserId })
+  const wallet = createLedgerWallet({ database, instruments, clock, feeUserId: settlement.feeUserId, log })
   const { level } = await wallet.capabilities()
   const traits = { level, idempotent: true }
   const rail = railFor(settlement.rail, traits)

@@ -32,6 +32,8 @@ create table ledger_operations (
   balance_after numeric,
   code text,
   detail text,
+  -- Of a refusal for want of funds.
+  short_currency text,
   available numeric,
   required numeric,
   at timestamptz not null,

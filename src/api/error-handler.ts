@@ -1,13 +1,9 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { codeOf } from '../db.ts'
+import { isAway } from '../db.ts'
 import type { Problem } from './contract.ts'
 import { invalid, malformed } from './faults.ts'
 import { problemOf, refuse } from './problem.ts'
 import { checked, type NotReady } from './routes/health-show.ts'
-
-/** Codes of PostgreSQL and of the network that say that the database could not be had; nothing is wrong with the call. */
-const UNAVAILABLE =
-  /^(?:08...|53...|57P0.|ECONN(?:REFUSED|RESET|ABORTED)|ENOENT|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(?:HOST|NET)UNREACH)$/
 
 /** Answers whatever a request ran into. What it was goes to the log; an answer never tells of the inside. */
 export function errorHandler(
@@ -18,7 +14,7 @@ export function errorHandler(
     if (problem !== null) return refuse(reply, problem)
     const where = { method: request.method, route: request.routeOptions.url, err: error }
     // A connection that breaks under a query has no code: whether the database is there is then asked.
-    if (error.statusCode === 503 || UNAVAILABLE.test(codeOf(error)) || (await checked(notReady)).length > 0) {
+    if (error.statusCode === 503 || isAway(error) || (await checked(notReady)).length > 0) {
       request.log.warn(where, 'request not answered: something needed is away')
       return refuse(reply, problemOf('UNAVAILABLE', 'something needed is away; whether the call was done is not known'))
     }

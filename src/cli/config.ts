@@ -1,4 +1,5 @@
 import { type Config, loadProcessConfig } from '../config.ts'
+import { CommandError, EXIT } from './exit-status.ts'
 import type { CommonOptions } from './main.ts'
 
 /** Options that are settings, by the name of the setting. */
@@ -22,4 +23,12 @@ export function configOf(options: SettingOptions): Config {
   const { config, warnings } = loadProcessConfig(options.config ?? null, flags)
   for (const warning of warnings) process.stderr.write(`legwork: warning: ${warning}\n`)
   return config
+}
+
+/** Of a command that settles: refuses a wallet elsewhere, where it would otherwise move money on the built-in one. */
+export function settlingConfigOf(options: SettingOptions): Config {
+  const config = configOf(options)
+  if (config.wallet.url === null) return config
+  const message = 'wallet.url: this version settles on its built-in wallet only; leave it out'
+  throw new CommandError(EXIT.configuration, message)
 }

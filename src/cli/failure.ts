@@ -1,6 +1,7 @@
 import { ConfigError } from '../config.ts'
-import { codeOf } from '../db.ts'
+import { codeOf, isAway } from '../db.ts'
 import { DataFolderInUseError, PostgresStartError } from '../postgres/supervisor.ts'
+import { DatabaseUnreachableError } from '../reach-database.ts'
 import { FundingError, ReplayConflictError } from '../replay/replay.ts'
 import { TradeFileError, type TradeFileErrorCode } from '../replay/trade-file.ts'
 import { CommandError, EXIT, type ExitStatus } from './exit-status.ts'
@@ -20,9 +21,8 @@ const FILE_STATUS: Readonly<Record<TradeFileErrorCode, ExitStatus>> = {
   MARKET_NEEDED: EXIT.usage,
 }
 
-/** The network's and PostgreSQL's ways to say that nobody is there, or that we may not come in. */
-const UNREACHABLE =
-  /^(?:ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|ENOENT|EHOSTUNREACH|08...|57P0.|53300|28...|3D000)$/
+/** PostgreSQL's ways to say that we may not come in: a wrong password, no such database. */
+const LOCKED_OUT = /^(?:28...|3D000)$/
 
 /** How a command ends that threw, and the words for it. */
 export function describeFailure(error: unknown): Failure {
@@ -34,13 +34,14 @@ export function describeFailure(error: unknown): Failure {
   if (error instanceof PostgresStartError) {
     return { status: EXIT.unreachable, message: `${error.message}\n${error.hint}` }
   }
+  if (error instanceof DatabaseUnreachableError) return { status: EXIT.unreachable, message: error.message }
   if (error instanceof TradeFileError) return { status: FILE_STATUS[error.code], message: error.message }
   if (error instanceof ReplayConflictError) return { status: EXIT.conflict, message: error.message }
   if (error instanceof FundingError) return { status: EXIT.failed, message: error.message }
   const message = messageOf(error)
   if (codeOf(error) === 'EADDRINUSE') return { status: EXIT.conflict, message: `${message}: choose another --port` }
-  const isUnreachable = UNREACHABLE.test(codeOf(error)) || /^Connection terminated/.test(message)
-  if (isUnreachable) return { status: EXIT.unreachable, message: `the database can't be reached: ${message}` }
+  if (isAway(error) || LOCKED_OUT.test(codeOf(error)))
+    return { status: EXIT.unreachable, message: `the database can't be reached: ${message}` }
   return { status: EXIT.failed, message }
 }
 

@@ -22,6 +22,25 @@ const EXIT_STATUSES = `
 Exit status: 0 done, 1 it failed, 2 wrong usage, 3 not found, 4 bad configuration, 5 conflict (the data folder is in
 use), 6 done in part, 7 something needed can't be reached, 130 interrupted.`
 
+const EXAMPLES = [
+  ['legwork up', 'the API on http://127.0.0.1:8080, data in ./legwork-data'],
+  ['legwork up --port 0 --json', 'on any free port, which the line on standard output names'],
+  ['legwork replay trades.csv.gz --market BTC/USDT', 'settle recorded trades, then verify the books'],
+  ['legwork replay trades.csv --rail saga --json', 'leg by leg; the file names its markets'],
+  ['legwork verify', 'check the books, also while a server is at work'],
+] as const
+
+function examplesOf(examples: readonly (readonly [command: string, what: string])[]): string {
+  const width = Math.max(...examples.map(([command]) => command.length))
+  const lines = examples.map(([command, what]) => `  ${command.padEnd(width)}  ${what}`)
+  return `\nExamples:\n${lines.join('\n')}\n`
+}
+
+/** What the parser finds wrong is said as everything else is: `legwork: …`. */
+const OUTPUT = {
+  outputError: (text: string, write: (text: string) => void) => write(text.replace(/^error: /, 'legwork: ')),
+} as const
+
 function commandWith(name: string, description: string): Command {
   return new Command(name)
     .description(description)
@@ -30,7 +49,8 @@ function commandWith(name: string, description: string): Command {
     .option('--data-dir <folder>', 'data folder with the embedded PostgreSQL (default: ./legwork-data)')
     .option('--database-url <url>', 'a PostgreSQL (15 or later) of your own in place of the embedded one')
     .exitOverride()
-    .showHelpAfterError('(--help shows what can be given)')
+    .configureOutput(OUTPUT)
+    .showHelpAfterError(`(legwork ${name} --help shows what can be given)`)
 }
 
 function integer(min: number, max: number): (text: string) => number {
@@ -54,8 +74,9 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
     .description('The settlement layer for trade engines: every leg of every trade exactly once, or none at all.')
     .version(String(VERSION))
     .exitOverride()
-    .showHelpAfterError('(--help shows what can be given)')
-    .addHelpText('after', EXIT_STATUSES)
+    .configureOutput(OUTPUT)
+    .showHelpAfterError('(legwork --help shows what can be given)')
+    .addHelpText('after', examplesOf(EXAMPLES) + EXIT_STATUSES)
 
   program.addCommand(
     commandWith('up', 'everything in one process: HTTP API, settlement and built-in wallet')
@@ -83,7 +104,10 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
       status = await verifyCommand(options)
     }),
   )
-  for (const command of program.commands) command.addHelpText('after', EXIT_STATUSES)
+  for (const command of program.commands) {
+    const own = EXAMPLES.filter(([example]) => example.startsWith(`legwork ${command.name()}`))
+    command.addHelpText('after', examplesOf(own) + EXIT_STATUSES)
+  }
 
   try {
     await program.parseAsync([...args], { from: 'user' })

@@ -2,8 +2,9 @@
 import type { Instruments } from '../core/instruments.ts'
 import { parseStored } from '../core/money.ts'
 import type { Database } from '../db.ts'
-import { scaleOf } from './ledger-rows.ts'
-import type { Balance, Entry, EntryPosition, EntryQuery, KeyAnswer, KeyRecord, Reason, Totals } from './wallet.ts'
+import type { OperationRow } from './ledger.ts'
+import { OPERATION_COLUMNS, operationOf, type StoredOperation, scaleOf } from './ledger-rows.ts'
+import type { Balance, Entry, EntryPosition, EntryQuery, KeyRecord, Reason, Totals } from './wallet.ts'
 
 export async function selectBalance(
   database: Database,
@@ -22,76 +23,34 @@ export async function selectBalance(
   return { userId, currency, available: total, held: 0n, total }
 }
 
-export async function selectKeyRecord(database: Database, key: string): Promise<KeyRecord | null> {
-  const { rows } = await database.query<KeyRecord>({
-    name: 'select-key-record',
-    text: 'select key, kind, status from ledger_operations where key = $1',
-    values: [key],
-  })
-  return rows[0] ?? null
-}
-
-interface StoredKey {
-  readonly key: string
-  readonly kind: KeyRecord['kind']
-  readonly status: KeyRecord['status']
-  readonly trade_id: string | null
-  readonly user_id: string | null
-  readonly currency: string | null
-  readonly amount: string | null
-  readonly reason: Reason | null
-  readonly balance_after: string | null
-  readonly code: string | null
-  readonly detail: string | null
-  readonly available: string | null
-  readonly required: string | null
-  readonly at: Date
-}
-
 /** Null: nobody has used the key. */
-export async function selectKeyAnswer(
+export async function selectKeyRecord(
   database: Database,
   instruments: Instruments,
   key: string,
-): Promise<KeyAnswer | null> {
-  const { rows } = await database.query<StoredKey>({
-    name: 'select-key-answer',
-    text: `
-      select key, kind, status, trade_id, user_id, currency, amount, reason, balance_after, code, detail,
-        available, required, at
-      from ledger_operations
-      where key = $1`,
+): Promise<KeyRecord | null> {
+  const { rows } = await database.query<StoredOperation>({
+    name: 'select-operation',
+    text: `select ${OPERATION_COLUMNS} from ledger_operations where key = $1`,
     values: [key],
   })
   const [row] = rows
-  return row === undefined ? null : keyAnswerOf(row, instruments)
+  return row === undefined ? null : keyRecordOf(operationOf(row, instruments))
 }
 
-function keyAnswerOf(row: StoredKey, instruments: Instruments): KeyAnswer {
-  const { key, kind, status, currency, user_id: userId, reason } = row
-  const units = (text: string | null): bigint | null =>
-    text === null ? null : parseStored(text, scaleOf(instruments, currency))
-  const amount = units(row.amount)
-  const available = units(row.available)
-  const required = units(row.required)
-  const isMovement = (kind === 'debit' || kind === 'credit') && userId !== null && currency !== null
+function keyRecordOf(operation: OperationRow): KeyRecord {
+  const { key, kind, status, tradeId, userId, currency, amount, reason, balanceAfter, code, detail, atMs } = operation
+  const isMovement = kind === 'debit' || kind === 'credit'
+  const isWhole = isMovement && userId !== null && currency !== null && amount !== null && reason !== null
   return {
     key,
     kind,
     status,
-    tradeId: row.trade_id,
-    movement:
-      isMovement && amount !== null && reason !== null ? { type: kind, userId, currency, amount, reason } : null,
-    balanceAfter: units(row.balance_after),
-    refusal:
-      row.code === null
-        ? null
-        : {
-            code: row.code,
-            detail: row.detail ?? '',
-            amounts: available === null || required === null ? null : { available, required },
-          },
-    atMs: row.at.getTime(),
+    tradeId,
+    movement: isWhole ? { type: kind, userId, currency, amount, reason } : null,
+    balanceAfter,
+    refusal: code === null ? null : { code, detail: detail ?? '', amounts: operation.shortfall },
+    atMs,
   }
 }
 

@@ -1,11 +1,11 @@
 /** What a ledger transaction reads and writes, one statement each, set-wise. */
 import type { Instruments } from '../core/instruments.ts'
-import { formatDecimal, MAX_SCALE, parseStored } from '../core/money.ts'
+import { formatDecimal, MAX_SCALE, parseDecimal, parseStored } from '../core/money.ts'
 import { arrayOf, type Connection } from '../db.ts'
 import { type Account, accountKey, type LedgerChanges, type OperationRow } from './ledger.ts'
 import type { Entry, Movement, Reason } from './wallet.ts'
 
-interface StoredOperation {
+export interface StoredOperation {
   readonly key: string
   readonly kind: OperationRow['kind']
   readonly status: OperationRow['status']
@@ -18,10 +18,14 @@ interface StoredOperation {
   readonly balance_after: string | null
   readonly code: string | null
   readonly detail: string | null
+  readonly short_currency: string | null
   readonly available: string | null
   readonly required: string | null
   readonly at: Date
 }
+
+export const OPERATION_COLUMNS = `key, kind, status, trade_id, user_id, currency, amount, reason, content, balance_after,
+  code, detail, short_currency, available, required, at`
 
 /** Locked, so that two transactions can't both take back what a key has done. */
 export async function lockOperations(
@@ -32,8 +36,7 @@ export async function lockOperations(
   const { rows } = await connection.query<StoredOperation>({
     name: 'lock-operations',
     text: `
-      select key, kind, status, trade_id, user_id, currency, amount, reason, content, balance_after, code, detail,
-        available, required, at
+      select ${OPERATION_COLUMNS}
       from ledger_operations
       where key = any($1::text[])
       order by key
@@ -43,11 +46,12 @@ export async function lockOperations(
   return new Map(rows.map(row => [row.key, operationOf(row, instruments)]))
 }
 
-function operationOf(row: StoredOperation, instruments: Instruments): OperationRow {
-  const units = (text: string | null): bigint | null =>
-    text === null ? null : parseStored(text, scaleOf(instruments, row.currency))
-  const available = units(row.available)
-  const required = units(row.required)
+export function operationOf(row: StoredOperation, instruments: Instruments): OperationRow {
+  const units = (text: string | null, currency: string | null): bigint | null =>
+    text === null ? null : unitsOf(text, scaleOf(instruments, currency), row.status)
+  const { short_currency: currency } = row
+  const available = units(row.available, currency)
+  const required = units(row.required, currency)
   return {
     key: row.key,
     kind: row.kind,
@@ -55,15 +59,25 @@ function operationOf(row: StoredOperation, instruments: Instruments): OperationR
     tradeId: row.trade_id,
     userId: row.user_id,
     currency: row.currency,
-    amount: units(row.amount),
+    amount: units(row.amount, row.currency),
     reason: row.reason,
     content: row.content,
-    balanceAfter: units(row.balance_after),
+    balanceAfter: units(row.balance_after, row.currency),
     code: row.code,
     detail: row.detail,
-    shortfall: available === null || required === null ? null : { available, required },
+    shortfall: currency === null || available === null || required === null ? null : { currency, available, required },
     atMs: row.at.getTime(),
   }
+}
+
+/**
+ * What never moved money was perhaps asked for in a currency that was not known then, with more places than it has now.
+ * Null: no call can have that content any more.
+ */
+function unitsOf(text: string, scale: number, status: OperationRow['status']): bigint | null {
+  if (status === 'applied' || status === 'reversed') return parseStored(text, scale)
+  const units = parseDecimal(text, scale)
+  return typeof units === 'bigint' ? units : null
 }
 
 /** The movements of settlements that are to be taken back, by key, in the order of their legs. */
@@ -163,19 +177,18 @@ async function insertOperations(
   at: Date,
 ): Promise<void> {
   if (rows.length === 0) return
-  const decimal = ({ currency }: OperationRow, units: bigint | null | undefined): string | null =>
-    units === null || units === undefined ? null : formatDecimal(units, scaleOf(instruments, currency))
+  const decimal = (currency: string | null | undefined, units: bigint | null | undefined): string | null =>
+    units === null || units === undefined ? null : formatDecimal(units, scaleOf(instruments, currency ?? null))
   await connection.query({
     name: 'insert-operations',
     text: `
       insert into ledger_operations (
-        key, kind, status, trade_id, user_id, currency, amount, reason, content, balance_after, code, detail,
-        available, required, at
+        ${OPERATION_COLUMNS}
       )
-      select d.*, $15
+      select d.*, $16
       from unnest(
         $1::text[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::numeric[], $8::text[], $9::text[],
-        $10::numeric[], $11::text[], $12::text[], $13::numeric[], $14::numeric[]
+        $10::numeric[], $11::text[], $12::text[], $13::text[], $14::numeric[], $15::numeric[]
       ) as d`,
     values: [
       arrayOf(rows.map(row => row.key)),
@@ -184,14 +197,15 @@ async function insertOperations(
       arrayOf(rows.map(row => row.tradeId)),
       arrayOf(rows.map(row => row.userId)),
       arrayOf(rows.map(row => row.currency)),
-      arrayOf(rows.map(row => decimal(row, row.amount))),
+      arrayOf(rows.map(row => decimal(row.currency, row.amount))),
       arrayOf(rows.map(row => row.reason)),
       arrayOf(rows.map(row => row.content)),
-      arrayOf(rows.map(row => decimal(row, row.balanceAfter))),
+      arrayOf(rows.map(row => decimal(row.currency, row.balanceAfter))),
       arrayOf(rows.map(row => row.code)),
       arrayOf(rows.map(row => row.detail)),
-      arrayOf(rows.map(row => decimal(row, row.shortfall?.available))),
-      arrayOf(rows.map(row => decimal(row, row.shortfall?.required))),
+      arrayOf(rows.map(row => row.shortfall?.currency)),
+      arrayOf(rows.map(({ shortfall }) => decimal(shortfall?.currency, shortfall?.available))),
+      arrayOf(rows.map(({ shortfall }) => decimal(shortfall?.currency, shortfall?.required))),
       at,
     ],
   })

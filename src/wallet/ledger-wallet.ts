@@ -9,7 +9,8 @@
 import { type Batcher, createBatcher } from '../batcher.ts'
 import type { Clock } from '../clock.ts'
 import type { Instruments } from '../core/instruments.ts'
-import { type Connection, codeOf, type Database, transaction } from '../db.ts'
+import { type Connection, type Database, isAway, transaction } from '../db.ts'
+import type { Logger } from '../log.ts'
 import {
   type Account,
   accountKey,
@@ -31,12 +32,16 @@ export interface LedgerOptions {
   readonly clock: Clock
   /** The one account that may go below zero, for rebates. */
   readonly feeUserId: string
+  readonly log: Logger
   /** What it offers; all of it by default. A ledger of level `basic` forgets refusals, as such wallets do. */
   readonly level?: WalletLevel
 }
 
-/** The most calls that share a transaction. */
-export const CALLS_PER_TRANSACTION = 500
+/** The most that share a transaction: half of what the workers have under way, so that the others go on meanwhile. */
+const CALLS_PER_TRANSACTION = 500
+
+/** The most operations or settlements that one call of the protocol may carry. */
+const MOST_IN_CALL = 1000
 
 export function createLedgerWallet(options: LedgerOptions): BookedWallet {
   const { database, instruments, level = 'settlements' } = options
@@ -48,46 +53,48 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
   }
   // One transaction at a time: nearly all batches touch the fee account, and would only wait for each other.
   const calls: Batcher<LedgerCall, LedgerOutcome> = createBatcher(
-    batch => answerAlone(batch, part => answerCalls(options, part, nextMs())),
+    batch => answerAlone(batch, part => answerCalls(options, part, nextMs()), options.log),
     CALLS_PER_TRANSACTION,
   )
   const answer = async (call: LedgerCall): Promise<LedgerOutcome> => refuseRequest(call) ?? (await calls.add(call))
   return {
     capabilities: async () => ({
       level,
-      batchMax: CALLS_PER_TRANSACTION,
-      settlementsMax: CALLS_PER_TRANSACTION,
+      batchMax: MOST_IN_CALL,
+      settlementsMax: MOST_IN_CALL,
     }),
     // The kinds of call and their answers belong together: ledger.ts answers an operation as an operation.
     apply: operation => answer({ kind: 'operation', operation }) as Promise<Outcome<OperationDone>>,
     settle: settlement => answer({ kind: 'settlement', settlement }) as Promise<Outcome<null>>,
     reverse: (key, reason) => answer({ kind: 'reversal', key, reason }) as Promise<Outcome<ReversalDone>>,
     balance: (userId, currency) => selectBalance(database, instruments, userId, currency),
-    keyRecord: key => selectKeyRecord(database, key),
+    keyRecord: key => selectKeyRecord(database, instruments, key),
     entries: query => selectEntries(database, instruments, query),
     totals: () => selectTotals(database, instruments),
   }
 }
 
-/** Data that the database refuses must cost only the call that brought it: then each call is answered by itself. */
+/** What a call brought about must cost only that call: where the database is there, each is answered by itself. */
 async function answerAlone(
   calls: readonly LedgerCall[],
   answer: (calls: readonly LedgerCall[]) => Promise<readonly LedgerOutcome[]>,
+  log: Logger,
 ): Promise<readonly LedgerOutcome[]> {
   try {
     return await answer(calls)
   } catch (error) {
-    const isAboutData = /^2[23]/.test(codeOf(error))
-    if (!isAboutData) throw error
+    if (isAway(error)) throw error
+    if (calls.length === 1) return [unanswered(error, log)]
     const outcomes: LedgerOutcome[] = []
-    for (const call of calls) outcomes.push(...(await answer([call]).catch((fault: unknown) => [unanswered(fault)])))
+    for (const call of calls) outcomes.push(...(await answerAlone([call], answer, log)))
     return outcomes
   }
 }
 
-function unanswered(error: unknown): LedgerOutcome {
-  const detail = error instanceof Error ? error.message : String(error)
-  return { outcome: 'unanswered', code: 'INTERNAL', detail, retryAfterMs: null }
+/** The database's words may tell of the inside, and the detail of an outcome goes far: they are for the log alone. */
+function unanswered(error: unknown, log: Logger): LedgerOutcome {
+  log.error({ err: error }, 'the ledger could not answer a call')
+  return { outcome: 'unanswered', code: 'INTERNAL', detail: 'the ledger could not answer', retryAfterMs: null }
 }
 
 async function answerCalls(

@@ -290,7 +290,7 @@ class Batch {
       return { code: 'INVALID_AMOUNT', detail: `the balance of account ${userId} would have over 38 digits` }
     }
     if (change >= 0n || after >= 0n || mayOverdraw) return null
-    const amounts: Shortfall = { available: balance, required: -change }
+    const amounts: Shortfall = { currency, available: balance, required: -change }
     return { code: 'INSUFFICIENT_BALANCE', detail: `not enough ${currency} in account ${userId}`, amounts }
   }
 

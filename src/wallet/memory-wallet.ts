@@ -48,6 +48,7 @@ interface Known {
   readonly movements: readonly Movement[]
   readonly tradeId: string | null
   status: KeyRecord['status']
+  readonly atMs: number
   readonly answer: Outcome<OperationDone | null>
 }
 
@@ -84,7 +85,11 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
         return { code: 'INVALID_AMOUNT', detail: 'the balance would have over 38 digits' }
       }
       if (change < 0n && before + change < 0n && userId !== feeUserId) {
-        return { code: 'INSUFFICIENT_BALANCE', detail: 'not enough', amounts: { available: before, required: -change } }
+        return {
+          code: 'INSUFFICIENT_BALANCE',
+          detail: 'not enough',
+          amounts: { currency, available: before, required: -change },
+        }
       }
     }
     return null
@@ -131,7 +136,8 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     if (reason !== null) {
       const refused = { outcome: 'refused', ...reason } as const
       const isRemembered = level !== 'basic' && reason.code !== 'INVALID_AMOUNT'
-      if (isRemembered) known.set(key, { kind, content, movements, tradeId, status: 'refused', answer: refused })
+      if (isRemembered)
+        known.set(key, { kind, content, movements, tradeId, status: 'refused', atMs: clock.now(), answer: refused })
       return refused
     }
     move(key, tradeId, movements, kind === 'settlement')
@@ -141,7 +147,7 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
         ? null
         : { balanceAfter: balanceOf(first.userId, first.currency), appliedAtMs: clock.now() }
     const answer = { outcome: 'applied', replayed: false, done } as const
-    known.set(key, { kind, content, movements, tradeId, status: 'applied', answer })
+    known.set(key, { kind, content, movements, tradeId, status: 'applied', atMs: clock.now(), answer })
     return answer
   }
 
@@ -149,7 +155,7 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     const before = known.get(key)
     if (before === undefined) {
       const nothing = { kind: 'reversal', content: '', movements: [], tradeId: null } as const
-      known.set(key, { ...nothing, status: 'cancelled', answer: REVERSED })
+      known.set(key, { ...nothing, status: 'cancelled', atMs: clock.now(), answer: REVERSED })
       return { outcome: 'applied', replayed: false, done: { status: 'cancelled' } }
     }
     if (before.status === 'reversed' || before.status === 'cancelled') {
@@ -236,7 +242,7 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     },
     keyRecord: async key => {
       const record = known.get(key)
-      return record === undefined ? null : { key, kind: record.kind, status: record.status }
+      return record === undefined ? null : recordOf(key, record)
     },
     entries: async ({ of, after, limit }: EntryQuery) => {
       const wanted = entries.filter(entry =>
@@ -246,6 +252,23 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
       return wanted.slice(from, from + limit)
     },
     totals: async () => [...assets.keys()].sort().map(totalsOf),
+  }
+}
+
+function recordOf(key: string, { kind, status, tradeId, movements, atMs, answer }: Known): KeyRecord {
+  const [movement] = movements
+  return {
+    key,
+    kind,
+    status,
+    tradeId,
+    movement: movement === undefined || kind === 'settlement' ? null : movement,
+    balanceAfter: answer.outcome === 'applied' ? (answer.done?.balanceAfter ?? null) : null,
+    refusal:
+      answer.outcome === 'refused' && kind !== 'reversal'
+        ? { code: answer.code, detail: answer.detail, amounts: answer.amounts ?? null }
+        : null,
+    atMs,
   }
 }
 

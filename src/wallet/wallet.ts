@@ -59,6 +59,7 @@ export type Outcome<Done = unknown> =
 
 /** Of a refusal for want of funds, in the smallest unit of the currency. */
 export interface Shortfall {
+  readonly currency: string
   readonly available: bigint
   readonly required: bigint
 }
@@ -101,17 +102,13 @@ export interface Wallet {
   balance(userId: string, currency: string): Promise<Balance | null>
 }
 
-/** What a key has done so far; `refused` only where refusals are remembered. */
+/** What a key has done, and what its first call was answered; `refused` only where refusals are remembered. */
 export interface KeyRecord {
   readonly key: string
   readonly kind: 'debit' | 'credit' | 'settlement' | 'reversal'
   readonly status: 'applied' | 'refused' | 'reversed' | 'cancelled'
-}
-
-/** A key with what its first call was, and was answered. */
-export interface KeyAnswer extends KeyRecord {
   readonly tradeId: string | null
-  /** Of a debit or credit; the amount is in the smallest unit, of a currency that is not known at the most places. */
+  /** Of a debit or credit. */
   readonly movement: Movement | null
   /** Of a debit or credit that was applied. */
   readonly balanceAfter: bigint | null

@@ -140,30 +140,36 @@ async function call(
   { claimed: { trade, rail }, legs }: Work,
   settlement: Settlement,
   effect: Effect & { type: 'apply' | 'undo' },
-  { wallet, random }: SettlerOptions,
+  { wallet, random, log }: SettlerOptions,
 ): Promise<Event> {
-  const answer = await answerOf(() => {
-    const leg = legs[effect.step]
-    if (rail === 'atomic' || leg === undefined) {
-      const whole = settlementCallOf(trade, legs, settlement)
-      return effect.type === 'apply' ? wallet.settle(whole) : wallet.reverse(whole.key, 'SETTLEMENT_ROLLBACK')
-    }
-    const operation = operationOf(trade, leg, settlement)
-    if (effect.type === 'apply') return wallet.apply(operation)
-    return effect.how === 'reversal'
-      ? wallet.reverse(operation.key, 'SETTLEMENT_ROLLBACK')
-      : wallet.apply(oppositeOf(trade, leg, settlement))
-  })
+  const answer = await answerOf(
+    () => {
+      const leg = legs[effect.step]
+      if (rail === 'atomic' || leg === undefined) {
+        const whole = settlementCallOf(trade, legs, settlement)
+        return effect.type === 'apply' ? wallet.settle(whole) : wallet.reverse(whole.key, 'SETTLEMENT_ROLLBACK')
+      }
+      const operation = operationOf(trade, leg, settlement)
+      if (effect.type === 'apply') return wallet.apply(operation)
+      return effect.how === 'reversal'
+        ? wallet.reverse(operation.key, 'SETTLEMENT_ROLLBACK')
+        : wallet.apply(oppositeOf(trade, leg, settlement))
+    },
+    log,
+    trade.id,
+  )
   return { type: 'answer', call: effect.type, step: effect.step, answer, random: random() }
 }
 
 /** A wallet client that throws has said nothing about the money: that is no answer. */
-async function answerOf(perform: () => Promise<Outcome>): Promise<Answer> {
+async function answerOf(perform: () => Promise<Outcome>, log: Logger, tradeId: string): Promise<Answer> {
   try {
     const outcome = await perform()
     return outcome.outcome === 'unanswered' ? { ...outcome, reached: true } : outcome
   } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error)
+    // Its words may tell of the inside, and what is stored with the trade is shown to those who traded.
+    log.warn({ trade_id: tradeId, err: error }, 'the call to the wallet failed')
+    const detail = 'the call to the wallet failed; the log says why'
     return { outcome: 'unanswered', code: 'CLIENT_FAILED', detail, reached: true, retryAfterMs: null }
   }
 }

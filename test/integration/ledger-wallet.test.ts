@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
+import { createLogger } from '../../src/log.ts'
 import { migrate } from '../../src/migrate.ts'
 import { createLedgerWallet } from '../../src/wallet/ledger-wallet.ts'
 import { createMemoryWallet } from '../../src/wallet/memory-wallet.ts'
@@ -24,6 +25,7 @@ const ledger = (level?: WalletLevel) =>
     instruments,
     clock,
     feeUserId: FEES,
+    log: createLogger('silent'),
     ...(level === undefined ? {} : { level }),
   })
 
@@ -137,4 +139,21 @@ test('a call that the database refuses costs no other call of its batch', async 
   } finally {
     await db.database.query('alter table ledger_operations drop constraint for_test')
   }
+})
+
+test('a key refused in a currency that is configured later, with fewer places, harms no other call', async () => {
+  await emptyLedger('settlements')
+  const before = ledger()
+  const strange = credit('strange', { currency: 'XAU', amount: 1n })
+  expect(await before.apply(strange)).toMatchObject({ outcome: 'refused', code: 'UNKNOWN_CURRENCY' })
+  const assets = new Map([...ASSETS, ['XAU', { code: 'XAU', scale: 2 }]])
+  const options = { database: db.database, instruments: { assets, markets: new Map() }, clock, feeUserId: FEES }
+  const after = createLedgerWallet({ ...options, log: createLogger('silent') })
+  const outcomes = await Promise.all([
+    after.apply(credit('fine')),
+    after.apply(strange),
+    after.reverse('strange', 'SETTLEMENT_ROLLBACK'),
+  ])
+  expect(outcomes.map(each => each.outcome)).toEqual(['applied', 'fault', 'applied'])
+  expect(await after.keyRecord('strange')).toMatchObject({ status: 'cancelled', movement: null })
 })

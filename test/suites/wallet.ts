@@ -102,7 +102,7 @@ export function walletSuite(name: string, make: MakeWallet): void {
       expect(outcome).toMatchObject({
         outcome: 'refused',
         code: 'INSUFFICIENT_BALANCE',
-        amounts: { available: 100n, required: 101n },
+        amounts: { currency: 'USDT', available: 100n, required: 101n },
       })
       expect(await totalOf(BUYER, 'USDT')).toBe(100n)
     })
@@ -250,7 +250,13 @@ export function walletSuite(name: string, make: MakeWallet): void {
       })
       expect(await totalOf(BUYER, 'USDT')).toBe(0n)
       expect(await wallet.apply(credit)).toMatchObject({ outcome: 'refused', code: 'REVERSED' })
-      expect(await wallet.keyRecord(credit.key)).toEqual({ key: credit.key, kind: 'credit', status: 'reversed' })
+      expect(await wallet.keyRecord(credit.key)).toMatchObject({
+        kind: 'credit',
+        status: 'reversed',
+        movement: { type: 'credit', userId: BUYER, currency: 'USDT', amount: 40n, reason: 'TRADE_SETTLEMENT' },
+        balanceAfter: 40n,
+        refusal: null,
+      })
       await expectConserved()
     })
 
@@ -277,7 +283,7 @@ export function walletSuite(name: string, make: MakeWallet): void {
       expect(await wallet.reverse(credit.key, 'SETTLEMENT_ROLLBACK')).toMatchObject({
         outcome: 'refused',
         code: 'INSUFFICIENT_BALANCE',
-        amounts: { available: 0n, required: 40n },
+        amounts: { currency: 'USDT', available: 0n, required: 40n },
       })
       expect(await wallet.keyRecord(credit.key)).toMatchObject({ status: 'applied' })
       await deposit(BUYER, 'USDT', 40n)
@@ -327,7 +333,7 @@ export function walletSuite(name: string, make: MakeWallet): void {
       expect(await wallet.settle(call)).toMatchObject({
         outcome: 'refused',
         code: 'INSUFFICIENT_BALANCE',
-        amounts: { available: 1n, required: 2n },
+        amounts: { currency: 'BTC', available: 1n, required: 2n },
       })
       expect(await totalOf(BUYER, 'USDT')).toBe(50n)
       await deposit(SELLER, 'BTC', 1n)

@@ -10,7 +10,6 @@ import type { Rail } from '../../src/core/settlement.ts'
 import type { Database } from '../../src/db.ts'
 import { createLogger } from '../../src/log.ts'
 import { createSettlement, type SettlementService } from '../../src/main.ts'
-import { selectKeyAnswer } from '../../src/wallet/ledger-books.ts'
 import { BTC_USDT, BUYER, FEES } from './trades.ts'
 
 /** The API on a real database, settling on the built-in ledger; requests go in without a socket. */
@@ -73,7 +72,6 @@ export async function createTestApi(database: Database, rail: Rail): Promise<Tes
     wallet: {
       wallet,
       assets: instruments.assets,
-      keyAnswer: key => selectKeyAnswer(database, instruments, key),
     },
   })
   return {

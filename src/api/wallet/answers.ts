@@ -6,12 +6,7 @@ import type { Problem } from '../contract.ts'
 import { formatInstant } from '../instant.ts'
 import { knownCode, problemOf } from '../problem.ts'
 import type { OperationView } from './contract.ts'
-
-/** A currency and the places of its amounts. */
-export interface Denomination {
-  readonly currency: string
-  readonly scale: number
-}
+import { type Assets, scaleOf } from './reading.ts'
 
 export function viewOperation(
   { key, type, userId, currency, amount }: Operation,
@@ -33,15 +28,10 @@ export function viewOperation(
 
 export type NotApplied = Exclude<Outcome, { readonly outcome: 'applied' }>
 
-/** `denomination`: of the account whose funds the call asked for; null where it may be any of several. */
-export function problemOfOutcome(
-  outcome: NotApplied,
-  denomination: Denomination | null,
-  log: FastifyBaseLogger,
-): Problem {
+export function problemOfOutcome(outcome: NotApplied, assets: Assets, log: FastifyBaseLogger): Problem {
   switch (outcome.outcome) {
     case 'refused':
-      return refusalOf(outcome.code, outcome.detail, outcome.amounts ?? null, denomination)
+      return refusalOf(outcome.code, outcome.detail, outcome.amounts ?? null, assets)
     case 'fault':
       return problemOf(knownCode(outcome.code) ?? 'IDEMPOTENCY_KEY_REUSED', outcome.detail)
     case 'deferred':
@@ -53,19 +43,15 @@ export function problemOfOutcome(
   }
 }
 
-export function refusalOf(
-  code: string,
-  detail: string,
-  shortfall: Shortfall | null,
-  denomination: Denomination | null,
-): Problem {
+export function refusalOf(code: string, detail: string, shortfall: Shortfall | null, assets: Assets): Problem {
   const known = knownCode(code)
   if (known === null) return problemOf('INTERNAL', `refused with the unknown code ${code}`)
-  if (shortfall === null || denomination === null) return problemOf(known, detail)
-  const { currency, scale } = denomination
+  if (shortfall === null) return problemOf(known, detail)
+  const { currency, available, required } = shortfall
+  const scale = scaleOf(assets, currency)
   return problemOf(known, detail, {
-    available: formatDecimal(shortfall.available, scale),
-    required: formatDecimal(shortfall.required, scale),
+    available: formatDecimal(available, scale),
+    required: formatDecimal(required, scale),
     currency,
   })
 }

@@ -1,5 +1,5 @@
 import type { Asset } from '../../core/market.ts'
-import type { BookedWallet, KeyAnswer } from '../../wallet/wallet.ts'
+import type { BookedWallet } from '../../wallet/wallet.ts'
 import type { App } from '../app.ts'
 import { balanceShowRoute } from './routes/balance-show.ts'
 import { batchApplyRoute } from './routes/batch-apply.ts'
@@ -14,8 +14,6 @@ import { totalsListRoute } from './routes/totals-list.ts'
 /** What the wallet's routes need: nothing of trades or their settlement. */
 export interface WalletServices {
   readonly wallet: BookedWallet
-  /** What a key's first call was answered; null: nobody has used it. */
-  readonly keyAnswer: (key: string) => Promise<KeyAnswer | null>
   /** By code; may grow while the server runs. */
   readonly assets: ReadonlyMap<string, Asset>
 }

@@ -7,7 +7,7 @@ import type { Problem } from '../contract.ts'
 import { invalid } from '../faults.ts'
 import type { OperationBody, SettlementItem } from './contract.ts'
 
-type Assets = ReadonlyMap<string, Asset>
+export type Assets = ReadonlyMap<string, Asset>
 /** What was read, or why it can't be. */
 export type Read<Value> = { readonly value: Value } | { readonly problem: Problem }
 

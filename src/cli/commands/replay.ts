@@ -4,14 +4,14 @@ import { createLogger } from '../../log.ts'
 import { createSettlement, openConfiguredDatabase } from '../../main.ts'
 import { createOutstanding } from '../../replay/outstanding.ts'
 import { type ReplayResult, replay } from '../../replay/replay.ts'
-import type { TradeFileFormat } from '../../replay/trade-file.ts'
+import { checkTradeFile, type TradeFileFormat, type TradeFileOptions } from '../../replay/trade-file.ts'
 import { renderReport } from '../../verify/render.ts'
 import { type VerifyReport, verifyBooks } from '../../verify/verify.ts'
-import { configOf } from '../config.ts'
+import { settlingConfigOf } from '../config.ts'
 import { EXIT, type ExitStatus } from '../exit-status.ts'
 import type { CommonOptions } from '../main.ts'
 import { createProgressBar } from '../progress.ts'
-import { interruption } from '../signals.ts'
+import { INTERRUPTED, interruption } from '../signals.ts'
 
 export interface ReplayCommandOptions extends CommonOptions {
   readonly market?: string
@@ -36,7 +36,9 @@ const STOP_MS = 10_000
 
 /** `legwork replay FILE`. */
 export async function replayCommand(file: string, options: ReplayCommandOptions): Promise<ExitStatus> {
-  const config = configOf(options)
+  const config = settlingConfigOf(options)
+  const tradeFile: TradeFileOptions = { path: file, format: options.format, market: options.market ?? null }
+  await checkTradeFile(tradeFile)
   const log = createLogger('warn')
   const signal = interruption()
   const outstanding = createOutstanding()
@@ -55,7 +57,7 @@ export async function replayCommand(file: string, options: ReplayCommandOptions)
     try {
       const result = await replay({
         ...settlement,
-        file: { path: file, format: options.format, market: options.market ?? null },
+        file: tradeFile,
         users: options.users,
         seed: options.seed,
         strict: options.strict === true,
@@ -78,7 +80,7 @@ export async function replayCommand(file: string, options: ReplayCommandOptions)
       })
       const print = options.json === true ? jsonOf : textOf
       process.stdout.write(print(result, report, errors, settlement.rail))
-      if (signal.aborted) process.stderr.write('legwork: interrupted; run it again and it goes on where it stopped\n')
+      if (signal.aborted) process.stderr.write(`legwork: ${INTERRUPTED}\n`)
       return statusOf(result, report, signal.aborted)
     } finally {
       await settlement.pool.stop(STOP_MS)

@@ -1,12 +1,13 @@
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { openAdminKey } from '../../api/admin-key.ts'
 import { createServer } from '../../api/server.ts'
 import { systemClock } from '../../clock.ts'
 import type { Config } from '../../config.ts'
+import type { Rail } from '../../core/settlement.ts'
 import { createLogger } from '../../log.ts'
 import { createSettlement, type OpenDatabase, openConfiguredDatabase, type SettlementService } from '../../main.ts'
-import { selectKeyAnswer } from '../../wallet/ledger-books.ts'
-import { configOf } from '../config.ts'
+import { settlingConfigOf } from '../config.ts'
 import { CommandError, EXIT, type ExitStatus } from '../exit-status.ts'
 import type { CommonOptions } from '../main.ts'
 import { interruption } from '../signals.ts'
@@ -21,13 +22,7 @@ const STOP_MS = 15_000
 
 /** `legwork up`: runs until SIGTERM or SIGINT. */
 export async function upCommand(options: UpCommandOptions, version: string): Promise<ExitStatus> {
-  const config = configOf(options)
-  if (config.wallet.url !== null) {
-    throw new CommandError(
-      EXIT.configuration,
-      'wallet.url: this version settles on its built-in wallet only; leave it out',
-    )
-  }
+  const config = settlingConfigOf(options)
   const signal = interruption()
   const opened = await openConfiguredDatabase(config, createLogger('warn'))
   try {
@@ -46,16 +41,17 @@ async function serve(
 ): Promise<ExitStatus> {
   const log = createLogger('info')
   const key = await openAdminKey(config.dataDir, config.adminToken)
+  // At once: it is made only this once, whatever the rest of the start comes to.
+  if (key.made !== null) {
+    process.stderr.write(`The admin key, shown this once and kept in ${adminKeyFile(config)}:\n${key.made}\n`)
+  }
   const settlement = await createSettlement({ config, opened, log, waitsForRoom: false })
   const server = serverOf(config, opened, settlement, key.matches, version)
   settlement.pool.start()
   try {
     const url = await server.listen({ host: config.server.host, port: config.server.port })
-    if (key.made !== null) {
-      process.stderr.write(`The admin key, shown this once and kept in ${config.dataDir}/admin.key:\n${key.made}\n`)
-    }
     const ready = { event: 'ready', url, wallet_url: url, pid: process.pid }
-    process.stdout.write(isJson ? `${JSON.stringify(ready)}\n` : welcome(url, config.dataDir, settlement.rail))
+    process.stdout.write(isJson ? `${JSON.stringify(ready)}\n` : welcome(url, config, settlement.rail))
     return await ended(opened, signal)
   } finally {
     await server.close()
@@ -79,7 +75,7 @@ function serverOf(
     log: createLogger('info'),
     version,
     trades: { store, intake, instruments, clock: systemClock(), feeUserId: config.settlement.feeUserId },
-    wallet: { wallet, keyAnswer: key => selectKeyAnswer(database, instruments, key), assets: instruments.assets },
+    wallet: { wallet, assets: instruments.assets },
   })
 }
 
@@ -94,13 +90,20 @@ async function ended({ server }: OpenDatabase, signal: AbortSignal): Promise<Exi
   )
 }
 
-function welcome(url: string, dataDir: string, rail: string): string {
+function adminKeyFile({ dataDir }: Config): string {
+  return join(dataDir, 'admin.key')
+}
+
+function welcome(url: string, config: Config, rail: Rail): string {
+  const key = config.adminToken === null ? `is in ${adminKeyFile(config)}` : 'is that of LEGWORK_ADMIN_TOKEN'
+  // A database's URL may hold a password, and standard output may be kept.
+  const where = config.database.url === null ? `--data-dir ${config.dataDir}` : '--database-url …'
   return `Legwork is ready: ${url}
 
-  trades in      POST ${url}/v1/trades
-  the API        ${url}/docs
-  check the books  legwork verify --data-dir ${dataDir}
+  trades in        POST ${url}/v1/trades
+  the API          ${url}/docs
+  check the books  legwork verify ${where}
 
-Settling on the built-in wallet, ${rail} rail. The key for both is in ${dataDir}/admin.key. Ctrl-C stops it.
+Settling on the built-in wallet, ${rail} rail. The admin key ${key}. Ctrl-C stops it.
 `
 }

@@ -40,7 +40,7 @@ async function applyItem(
     if ('problem' in checked) return refusedItem(item, checked.problem)
     const { key } = checked.value
     const outcome = await wallet.reverse(key, 'SETTLEMENT_ROLLBACK')
-    if (outcome.outcome !== 'applied') return refusedItem(item, problemOfOutcome(outcome, null, request.log))
+    if (outcome.outcome !== 'applied') return refusedItem(item, problemOfOutcome(outcome, assets, request.log))
     return { key, status: outcome.done.status, replayed: outcome.replayed }
   }
   const checked = checkItem(request, OperationItem, item)
@@ -52,7 +52,7 @@ async function applyItem(
   const scale = scaleOf(assets, body.currency)
   return outcome.outcome === 'applied'
     ? viewOperation(read.value, outcome, scale)
-    : refusedItem(item, problemOfOutcome(outcome, { currency: body.currency, scale }, request.log))
+    : refusedItem(item, problemOfOutcome(outcome, assets, request.log))
 }
 
 function isReversal(item: unknown): boolean {

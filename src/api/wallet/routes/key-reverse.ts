@@ -7,7 +7,7 @@ import type { WalletServices } from '../plugin.ts'
 import { replayed } from '../replayed.ts'
 
 /** `POST /v1/reversals`: undoes what a key has done, and refuses the key from now on. */
-export function keyReverseRoute(app: App, { wallet }: WalletServices): void {
+export function keyReverseRoute(app: App, { wallet, assets }: WalletServices): void {
   const schema = {
     tags: ['wallet'],
     summary: 'Undo whatever a key has done',
@@ -16,7 +16,7 @@ export function keyReverseRoute(app: App, { wallet }: WalletServices): void {
   }
   app.post('/v1/reversals', { schema, config: { role: 'operator' } }, async ({ body: { key }, log }, reply) => {
     const outcome = await wallet.reverse(key, 'SETTLEMENT_ROLLBACK')
-    if (outcome.outcome !== 'applied') return refuse(reply, problemOfOutcome(outcome, null, log))
+    if (outcome.outcome !== 'applied') return refuse(reply, problemOfOutcome(outcome, assets, log))
     if (outcome.replayed) replayed(reply)
     return { key, status: outcome.done.status, replayed: outcome.replayed }
   })

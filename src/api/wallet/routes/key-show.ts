@@ -1,5 +1,5 @@
 import { formatDecimal } from '../../../core/money.ts'
-import type { KeyAnswer } from '../../../wallet/wallet.ts'
+import type { KeyRecord } from '../../../wallet/wallet.ts'
 import type { App } from '../../app.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { formatInstant } from '../../instant.ts'
@@ -10,7 +10,7 @@ import type { WalletServices } from '../plugin.ts'
 import { scaleOf } from '../reading.ts'
 
 /** `GET /v1/operations/{key}`: the key's first answer, with the status it has now. */
-export function keyShowRoute(app: App, { keyAnswer, assets }: WalletServices): void {
+export function keyShowRoute(app: App, { wallet, assets }: WalletServices): void {
   const schema = {
     tags: ['wallet'],
     summary: 'What a key has done',
@@ -18,14 +18,14 @@ export function keyShowRoute(app: App, { keyAnswer, assets }: WalletServices): v
     response: { 200: KeyView, ...PROBLEM_ANSWERS },
   }
   app.get('/v1/operations/:key', { schema, config: { role: 'operator' } }, async ({ params }, reply) => {
-    const answer = await keyAnswer(params.key)
+    const answer = await wallet.keyRecord(params.key)
     if (answer === null) return refuse(reply, problemOf('NOT_FOUND', 'nobody has used this key'))
     return viewKey(answer, assets)
   })
 }
 
 /** Fields of what the key never was are left out. */
-function viewKey(answer: KeyAnswer, assets: WalletServices['assets']): KeyView {
+function viewKey(answer: KeyRecord, assets: WalletServices['assets']): KeyView {
   const { key, kind, status, tradeId, movement, balanceAfter, refusal, atMs } = answer
   const currency = movement?.currency ?? ''
   const scale = scaleOf(assets, currency)
@@ -41,8 +41,7 @@ function viewKey(answer: KeyAnswer, assets: WalletServices['assets']): KeyView {
   if (balanceAfter !== null) view.balance_after = formatDecimal(balanceAfter, scale)
   if (refusal === null && kind !== 'reversal') view.applied_at = formatInstant(atMs)
   if (refusal !== null) {
-    const denomination = movement === null ? null : { currency, scale }
-    view.problem = refusalOf(refusal.code, refusal.detail, refusal.amounts, denomination)
+    view.problem = refusalOf(refusal.code, refusal.detail, refusal.amounts, assets)
   }
   return view
 }

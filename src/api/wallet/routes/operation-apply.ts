@@ -22,9 +22,7 @@ export function operationApplyRoutes(app: App, { wallet, assets }: WalletService
       if ('problem' in read) return refuse(reply, read.problem)
       const outcome = await wallet.apply(read.value)
       const scale = scaleOf(assets, read.value.currency)
-      if (outcome.outcome !== 'applied') {
-        return refuse(reply, problemOfOutcome(outcome, { currency: read.value.currency, scale }, log))
-      }
+      if (outcome.outcome !== 'applied') return refuse(reply, problemOfOutcome(outcome, assets, log))
       if (outcome.replayed) replayed(reply)
       return reply.code(outcome.replayed ? 200 : 201).send(viewOperation(read.value, outcome, scale))
     })

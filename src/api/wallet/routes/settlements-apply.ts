@@ -40,5 +40,5 @@ async function settleItem(
   const outcome = await wallet.settle(read.value)
   return outcome.outcome === 'applied'
     ? { key: read.value.key, status: 'settled', replayed: outcome.replayed }
-    : { ...refusedItem(item, problemOfOutcome(outcome, null, request.log)), replayed: false }
+    : { ...refusedItem(item, problemOfOutcome(outcome, assets, request.log)), replayed: false }
 }
