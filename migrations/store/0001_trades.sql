@@ -51,8 +51,8 @@ create table trades (
 
   check ((settled_at is not null) = (settlement_status = 'SETTLED'))
 )
--- Room on each page for that update.
-with (fillfactor = 80);
+-- Room on each page for the second version of every trade on it: what was inserted together is settled together.
+with (fillfactor = 50);
 
 create index trades_recorded on trades (recorded_at, id);
 create index trades_buyer on trades (buyer_user_id, recorded_at, id);
@@ -69,7 +69,9 @@ create table open_settlements (
   -- The fencing number: every claim raises it, every write names it.
   lease_token integer not null,
   check (lease_owner is null or due_at is not null)
-);
+)
+-- Every settlement passes through: what is left behind has to go before it slows the rest.
+with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
 
 create index open_settlements_due on open_settlements (due_at) where due_at is not null;
 

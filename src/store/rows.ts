@@ -1,9 +1,11 @@
 import type { Instruments } from '../core/instruments.ts'
 import { marketOf } from '../core/instruments.ts'
 import type { LegOrder } from '../core/legs.ts'
+import type { Market } from '../core/market.ts'
 import { formatDecimal, parseStored } from '../core/money.ts'
 import type { Rail, Settlement } from '../core/settlement.ts'
 import type { Trade } from '../core/trade.ts'
+import { arrayOf } from '../db.ts'
 import type { Claimed, SettlementStatus, StoredTrade } from './store.ts'
 
 /** A row of `trades` as the driver reads it: `numeric` is text. */
@@ -87,25 +89,27 @@ export function storedTradeOf(row: TradeRow, instruments: Instruments): StoredTr
   }
 }
 
-/** A trade as the JSON record that `recordTrades` inserts. */
-export function rowOf(trade: Trade, instruments: Instruments): Readonly<Record<string, unknown>> {
-  const { base, quote } = marketOf(instruments, trade.symbol)
-  return {
-    id: trade.id,
-    symbol: trade.symbol,
-    buyer_user_id: trade.buyerUserId,
-    seller_user_id: trade.sellerUserId,
-    fee_user_id: trade.feeUserId,
-    price: formatDecimal(trade.price, quote.scale),
-    quantity: formatDecimal(trade.quantity, base.scale),
-    notional: formatDecimal(trade.notional, quote.scale),
-    buyer_fee: formatDecimal(trade.buyerFee, quote.scale),
-    seller_fee: formatDecimal(trade.sellerFee, quote.scale),
-    is_buyer_maker: trade.isBuyerMaker,
-    buyer_order_id: trade.buyerOrderId,
-    seller_order_id: trade.sellerOrderId,
-    executed_at: new Date(trade.executedAtMs).toISOString(),
-  }
+/** Trades as the arrays that `recordTrades` inserts, column by column. */
+export function columnsOf(trades: readonly Trade[], instruments: Instruments): readonly string[] {
+  const markets = trades.map(trade => marketOf(instruments, trade.symbol))
+  const column = (value: (trade: Trade, market: Market) => string | boolean | null): string =>
+    arrayOf(trades.map((trade, at) => value(trade, markets[at] as Market)))
+  return [
+    column(trade => trade.id),
+    column(trade => trade.symbol),
+    column(trade => trade.buyerUserId),
+    column(trade => trade.sellerUserId),
+    column(trade => trade.feeUserId),
+    column(({ price }, { quote }) => formatDecimal(price, quote.scale)),
+    column(({ quantity }, { base }) => formatDecimal(quantity, base.scale)),
+    column(({ notional }, { quote }) => formatDecimal(notional, quote.scale)),
+    column(({ buyerFee }, { quote }) => formatDecimal(buyerFee, quote.scale)),
+    column(({ sellerFee }, { quote }) => formatDecimal(sellerFee, quote.scale)),
+    column(trade => trade.isBuyerMaker),
+    column(trade => trade.buyerOrderId),
+    column(trade => trade.sellerOrderId),
+    column(trade => new Date(trade.executedAtMs).toISOString()),
+  ]
 }
 
 /** Whether two trades of one id are the same trade; its fee account and notional follow from the configuration. */

@@ -1,6 +1,6 @@
 import type { Instruments } from '../core/instruments.ts'
 import { type Connection, type Database, transaction } from '../db.ts'
-import { hasSameContent, rowOf, storedTradeOf, type TradeRow, tradeOf } from './rows.ts'
+import { columnsOf, hasSameContent, storedTradeOf, type TradeRow, tradeOf } from './rows.ts'
 import type { Intake, IntakeResult, NewTrade, SettlementStatus, StoredTrade, TradeQuery } from './store.ts'
 
 export const TRADE_COLUMNS = `
@@ -14,19 +14,16 @@ const INSERT_TRADES = `
       id, symbol, buyer_user_id, seller_user_id, fee_user_id, price, quantity, notional, buyer_fee, seller_fee,
       is_buyer_maker, buyer_order_id, seller_order_id, executed_at, recorded_at, rail, leg_order
     )
-    select
-      d.id, d.symbol, d.buyer_user_id, d.seller_user_id, d.fee_user_id, d.price, d.quantity, d.notional, d.buyer_fee,
-      d.seller_fee, d.is_buyer_maker, d.buyer_order_id, d.seller_order_id, d.executed_at, $2::timestamptz, $3, $4
-    from json_to_recordset($1::json) as d (
-      id uuid, symbol text, buyer_user_id uuid, seller_user_id uuid, fee_user_id uuid, price numeric, quantity numeric,
-      notional numeric, buyer_fee numeric, seller_fee numeric, is_buyer_maker boolean, buyer_order_id uuid,
-      seller_order_id uuid, executed_at timestamptz
-    )
+    select d.*, $1::timestamptz, $2, $3
+    from unnest(
+      $6::uuid[], $7::text[], $8::uuid[], $9::uuid[], $10::uuid[], $11::numeric[], $12::numeric[], $13::numeric[],
+      $14::numeric[], $15::numeric[], $16::boolean[], $17::uuid[], $18::uuid[], $19::timestamptz[]
+    ) as d
     on conflict (id) do nothing
     returning id
   )
   insert into open_settlements (trade_id, due_at, lease_owner, lease_token)
-  select id, $5::timestamptz, $6::uuid, case when $6::uuid is null then 0 else 1 end
+  select id, $4::timestamptz, $5::uuid, case when $5::uuid is null then 0 else 1 end
   from inserted
   returning trade_id as id`
 
@@ -96,12 +93,15 @@ async function insertTrades(
     name: 'insert-trades',
     text: INSERT_TRADES,
     values: [
-      JSON.stringify(trades.map(({ trade }) => rowOf(trade, instruments))),
       now,
       rail,
       legOrder,
       dueAt,
       lease?.owner ?? null,
+      ...columnsOf(
+        trades.map(({ trade }) => trade),
+        instruments,
+      ),
     ],
   })
   return new Set(rows.map(row => row.id))
