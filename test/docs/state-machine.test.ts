@@ -1,10 +1,9 @@
 /**
  * Holds docs/state-machine.md and the settlement machine equal: every row of its tables is a call of `next`. When it is
- * stale: LEGWORK_TEST_UPDATE=1 npx vitest run test/state-machine-doc.test.ts
+ * stale: LEGWORK_TEST_UPDATE=1 npx vitest run test/docs/state-machine.test.ts
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import type { RetryPolicy } from '../src/core/backoff.ts'
+import type { RetryPolicy } from '../../src/core/backoff.ts'
 import {
   type Answer,
   type Effect,
@@ -13,10 +12,10 @@ import {
   next,
   type Plan,
   type Settlement,
-} from '../src/core/settlement.ts'
+} from '../../src/core/settlement.ts'
+import { expectGenerated, remakeCommand } from '../support/generated.ts'
 
-const FILE = new URL('../docs/state-machine.md', import.meta.url)
-const UPDATE = 'LEGWORK_TEST_UPDATE=1 npx vitest run test/state-machine-doc.test.ts'
+const TEST = 'test/docs/state-machine.test.ts'
 
 const POLICY: RetryPolicy = {
   retryMaxAttempts: 3,
@@ -355,8 +354,8 @@ function document(): string {
   const atomic = rowsOf(ATOMIC)
   return `# The settlement machine
 
-<!-- Made by test/state-machine-doc.test.ts, which calls the machine for every row. To make it anew:
-     ${UPDATE} -->
+<!-- Made by test/docs/state-machine.test.ts, which calls the machine for every row. To make it anew:
+     ${remakeCommand(TEST)} -->
 
 What follows for one trade from each thing that can happen to it: the function \`next\` of
 [src/core/settlement.ts](../src/core/settlement.ts), row by row. The worker does what is done, from left to right, and hands back
@@ -407,13 +406,7 @@ ${table(atomic)}
 }
 
 test('docs/state-machine.md is what the machine does', async () => {
-  const made = document()
-  if (process.env['LEGWORK_TEST_UPDATE'] === '1') {
-    await mkdir(new URL('.', FILE), { recursive: true })
-    await writeFile(FILE, made)
-  }
-  const committed = await readFile(FILE, 'utf8').catch(() => '')
-  expect(committed, `docs/state-machine.md is stale; make it anew with ${UPDATE}`).toBe(made)
+  await expectGenerated('docs/state-machine.md', document(), TEST)
 })
 
 test('every phase is shown, and every way into one', () => {
