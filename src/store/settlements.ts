@@ -52,13 +52,14 @@ const SETTLE = `
     where o.trade_id = d.trade_id
       and o.lease_token = d.token
       and o.lease_owner = $3
-    returning o.trade_id
+    returning o.trade_id, o.lease_token
   )
   update trades t
-  set settlement_status = 'SETTLED', settled_at = $4, settlement = null, failure_reason = null
+  set settlement_status = 'SETTLED', settled_at = coalesce(t.settled_at, $4), settlement_retry_count = 0,
+    settlement = null, failure_reason = null
   from ended
   where t.id = ended.trade_id
-  returning t.id`
+  returning t.id, ended.lease_token as token`
 
 /** One that is at its good end after all is no longer open. */
 const RECORD = `
@@ -75,7 +76,7 @@ const RECORD = `
       and o.trade_id = d.id
       and o.lease_token = d.token
       and o.lease_owner = $2
-    returning o.trade_id
+    returning o.trade_id, o.lease_token
   ), left_open as (
     update open_settlements o
     -- Who keeps the lease keeps it as it stands: it may have been renewed meanwhile.
@@ -86,11 +87,11 @@ const RECORD = `
       and o.trade_id = d.id
       and o.lease_token = d.token
       and o.lease_owner = $2
-    returning o.trade_id
+    returning o.trade_id, o.lease_token
   ), ours as (
-    select trade_id from ended
+    select trade_id, lease_token from ended
     union all
-    select trade_id from left_open
+    select trade_id, lease_token from left_open
   )
   update trades t
   set settlement_status = d.status,
@@ -99,9 +100,10 @@ const RECORD = `
     failure_reason = d.failure_reason,
     settlement = d.settlement
   from d
-  join ours on ours.trade_id = d.id
+  -- A process that took its own expired lease over may bring a stale record beside the one that counts.
+  join ours on ours.trade_id = d.id and ours.lease_token = d.token
   where t.id = d.id
-  returning t.id`
+  returning t.id, ours.lease_token as token`
 
 const OPEN_LETTERS = `
   insert into dead_letters as l (
@@ -133,15 +135,25 @@ export async function recordSettlements(
   const [plain, others] = partition(records)
   const stored = new Set<string>()
   if (others.length === 0) {
-    for (const id of await settlePlain(database, owner, plain)) stored.add(id)
+    for (const name of await settlePlain(database, owner, plain)) stored.add(name)
   } else {
     await transaction(database, async connection => {
       stored.clear()
-      if (plain.length > 0) for (const id of await settlePlain(connection, owner, plain)) stored.add(id)
-      for (const id of await recordOthers(connection, owner, others)) stored.add(id)
+      if (plain.length > 0) for (const name of await settlePlain(connection, owner, plain)) stored.add(name)
+      for (const name of await recordOthers(connection, owner, others)) stored.add(name)
     })
   }
-  return records.map(record => stored.has(record.tradeId))
+  return records.map(record => stored.has(nameOf(record.tradeId, record.token)))
+}
+
+/** One record of one lease. */
+function nameOf(tradeId: string, token: number): string {
+  return `${tradeId} ${token}`
+}
+
+interface StoredRecord {
+  readonly id: string
+  readonly token: number
 }
 
 function partition(records: readonly SettlementRecord[]): readonly [SettlementRecord[], SettlementRecord[]] {
@@ -161,12 +173,12 @@ async function settlePlain(
 ): Promise<readonly string[]> {
   // One time for the batch: the moment it is stored, within milliseconds of each one's own end.
   const at = new Date(Math.max(...records.map(record => record.atMs)))
-  const { rows } = await connection.query<{ id: string }>({
+  const { rows } = await connection.query<StoredRecord>({
     name: 'settle-plain',
     text: SETTLE,
     values: [arrayOf(records.map(record => record.tradeId)), arrayOf(records.map(record => record.token)), owner, at],
   })
-  return rows.map(row => row.id)
+  return rows.map(({ id, token }) => nameOf(id, token))
 }
 
 async function recordOthers(
@@ -174,13 +186,13 @@ async function recordOthers(
   owner: string,
   records: readonly SettlementRecord[],
 ): Promise<readonly string[]> {
-  const { rows } = await connection.query<{ id: string }>({
+  const { rows } = await connection.query<StoredRecord>({
     name: 'record-settlements',
     text: RECORD,
     values: [JSON.stringify(records.map(recordRow)), owner],
   })
-  const stored = new Set(rows.map(row => row.id))
-  const ours = records.filter(record => stored.has(record.tradeId))
+  const stored = new Set(rows.map(({ id, token }) => nameOf(id, token)))
+  const ours = records.filter(record => stored.has(nameOf(record.tradeId, record.token)))
   const opened = ours.flatMap(letterRow)
   const closed = ours
     .filter(record => record.letter === 'close')
