@@ -66,7 +66,7 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
     // The kinds of call and their answers belong together: ledger.ts answers an operation as an operation.
     apply: operation => answer({ kind: 'operation', operation }) as Promise<Outcome<OperationDone>>,
     settle: settlement => answer({ kind: 'settlement', settlement }) as Promise<Outcome<null>>,
-    reverse: (key, reason) => answer({ kind: 'reversal', key, reason }) as Promise<Outcome<ReversalDone>>,
+    reverse: key => answer({ kind: 'reversal', key }) as Promise<Outcome<ReversalDone>>,
     balance: (userId, currency) => selectBalance(database, instruments, userId, currency),
     keyRecord: key => selectKeyRecord(database, instruments, key),
     entries: query => selectEntries(database, instruments, query),

@@ -8,6 +8,7 @@
  */
 import { hash } from 'node:crypto'
 import { type Asset, MAX_UNITS } from '../core/market.ts'
+import { formatDecimal, MAX_SCALE } from '../core/money.ts'
 import { changeOf, keyFault, operationFault, type RequestFault, settlementFault } from './protocol.ts'
 import type {
   Entry,
@@ -25,7 +26,7 @@ import type {
 export type LedgerCall =
   | { readonly kind: 'operation'; readonly operation: Operation }
   | { readonly kind: 'settlement'; readonly settlement: SettlementCall }
-  | { readonly kind: 'reversal'; readonly key: string; readonly reason: Reason }
+  | { readonly kind: 'reversal'; readonly key: string }
 
 export interface Account {
   readonly userId: string
@@ -141,7 +142,7 @@ class Batch {
       case 'settlement':
         return this.#settlement(call.settlement)
       case 'reversal':
-        return this.#reversal(call.key, call.reason)
+        return this.#reversal(call.key)
     }
   }
 
@@ -189,7 +190,7 @@ class Batch {
     return { outcome: 'applied', replayed: false, done: null }
   }
 
-  #reversal(key: string, reason: Reason): LedgerOutcome {
+  #reversal(key: string): LedgerOutcome {
     const known = this.#known(key)
     if (known === undefined) {
       this.#keep({ ...NOTHING, key, kind: 'reversal', status: 'cancelled', atMs: this.#nowMs })
@@ -202,16 +203,16 @@ class Batch {
       this.#change({ ...known, status: 'cancelled' })
       return { outcome: 'applied', replayed: false, done: { status: 'cancelled' } }
     }
-    return this.#takeBack(known, reason)
+    return this.#takeBack(known)
   }
 
-  #takeBack(known: OperationRow, reason: Reason): LedgerOutcome {
+  #takeBack(known: OperationRow): LedgerOutcome {
     const postings = this.#postingsOf(known)
     const opposite = postings.map(({ movement, leg }) => {
       const type = movement.type === 'debit' ? ('credit' as const) : ('debit' as const)
       // A deposit that is reversed leaves by the door it came in.
       const isOutside = movement.reason === 'DEPOSIT' || movement.reason === 'WITHDRAWAL'
-      return { movement: { ...movement, type, reason }, leg, isOutside }
+      return { movement: { ...movement, type, reason: 'SETTLEMENT_ROLLBACK' as const }, leg, isOutside }
     })
     const obstacle = this.#obstacle(opposite.map(({ movement }) => movement))
     // Not remembered: once the money is there again, the same reversal succeeds.
@@ -356,7 +357,7 @@ class Batch {
   }
 
   #settlementRow({ key, tradeId, legs }: SettlementCall): OperationRow {
-    const content = contentOf(tradeId, legs)
+    const content = contentOf(tradeId, legs, this.#view.assets)
     return { ...NOTHING, key, kind: 'settlement', status: 'applied', tradeId, content, atMs: this.#nowMs }
   }
 }
@@ -393,8 +394,11 @@ function isSameOperation(known: OperationRow, given: OperationRow): boolean {
   )
 }
 
-/** What a repeated settlement must match: the SHA-256 of its trade and legs, in order. */
-function contentOf(tradeId: string, legs: readonly Movement[]): string {
-  const said = legs.map(leg => `${leg.type} ${leg.userId} ${leg.amount} ${leg.currency} ${leg.reason}`)
+/** What a repeated settlement must match: the SHA-256 of its trade and legs, in order, by value: a scale may grow. */
+function contentOf(tradeId: string, legs: readonly Movement[], assets: ReadonlyMap<string, Asset>): string {
+  const said = legs.map(({ type, userId, amount, currency, reason }) => {
+    const value = formatDecimal(amount, assets.get(currency)?.scale ?? MAX_SCALE)
+    return `${type} ${userId} ${value} ${currency} ${reason}`
+  })
   return hash('sha256', `${tradeId}\n${said.join('\n')}`, 'base64url')
 }

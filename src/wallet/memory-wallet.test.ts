@@ -28,7 +28,7 @@ describe('faults', () => {
     })
     await wallet.apply(credit)
     await wallet.apply(credit)
-    await wallet.reverse('k', 'SETTLEMENT_ROLLBACK')
+    await wallet.reverse('k')
     expect(asked).toEqual([
       ['apply', 'k', 1],
       ['apply', 'k', 2],

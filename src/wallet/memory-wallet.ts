@@ -17,7 +17,6 @@ import type {
   Operation,
   OperationDone,
   Outcome,
-  Reason,
   ReversalDone,
   SettlementCall,
   Shortfall,
@@ -151,7 +150,7 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     return answer
   }
 
-  function takeBack(key: string, reason: Reason): Outcome<ReversalDone> {
+  function takeBack(key: string): Outcome<ReversalDone> {
     const before = known.get(key)
     if (before === undefined) {
       const nothing = { kind: 'reversal', content: '', movements: [], tradeId: null } as const
@@ -165,7 +164,7 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
       const opposite = before.movements.map(each => ({
         ...each,
         type: each.type === 'debit' ? ('credit' as const) : ('debit' as const),
-        reason,
+        reason: 'SETTLEMENT_ROLLBACK' as const,
       }))
       const hindrance = obstacle(opposite)
       if (hindrance !== null) return { outcome: 'refused', ...hindrance }
@@ -230,10 +229,10 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
         const { key, tradeId, legs } = settlement
         return perform(key, 'settlement', tradeId, legs) as Outcome<null>
       }),
-    reverse: (key, reason) =>
+    reverse: key =>
       answer('reverse', key, () => {
         const fault = keyFault(key)
-        return fault === null ? takeBack(key, reason) : { outcome: 'refused', ...fault }
+        return fault === null ? takeBack(key) : { outcome: 'refused', ...fault }
       }),
     balance: async (userId, currency) => {
       if (!assets.has(currency)) return null

@@ -97,7 +97,7 @@ export interface Wallet {
   /** All legs of a trade at once (level `settlements`). */
   settle(settlement: SettlementCall): Promise<Outcome<null>>
   /** Undoes whatever the key did, and refuses the key from now on (level `reversals`). */
-  reverse(key: string, reason: Reason): Promise<Outcome<ReversalDone>>
+  reverse(key: string): Promise<Outcome<ReversalDone>>
   /** Null: the currency is not known. An account never used has zeros. */
   balance(userId: string, currency: string): Promise<Balance | null>
 }

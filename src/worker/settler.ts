@@ -147,12 +147,12 @@ async function call(
       const leg = legs[effect.step]
       if (rail === 'atomic' || leg === undefined) {
         const whole = settlementCallOf(trade, legs, settlement)
-        return effect.type === 'apply' ? wallet.settle(whole) : wallet.reverse(whole.key, 'SETTLEMENT_ROLLBACK')
+        return effect.type === 'apply' ? wallet.settle(whole) : wallet.reverse(whole.key)
       }
       const operation = operationOf(trade, leg, settlement)
       if (effect.type === 'apply') return wallet.apply(operation)
       return effect.how === 'reversal'
-        ? wallet.reverse(operation.key, 'SETTLEMENT_ROLLBACK')
+        ? wallet.reverse(operation.key)
         : wallet.apply(oppositeOf(trade, leg, settlement))
     },
     log,

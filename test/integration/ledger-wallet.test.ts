@@ -69,9 +69,7 @@ describe('two processes on one ledger', () => {
     const processes = [ledger(), ledger(), ledger()]
     for (let round = 0; round < 20; round++) {
       await ledger().apply(credit(`undo-${round}`))
-      const outcomes = await Promise.all(
-        processes.map(wallet => wallet.reverse(`undo-${round}`, 'SETTLEMENT_ROLLBACK')),
-      )
+      const outcomes = await Promise.all(processes.map(wallet => wallet.reverse(`undo-${round}`)))
       expect(outcomes.filter(each => each.outcome === 'applied' && !each.replayed)).toHaveLength(1)
     }
     expect((await ledger().balance(BUYER, 'USDT'))?.total).toBe(0n)
@@ -149,11 +147,22 @@ test('a key refused in a currency that is configured later, with fewer places, h
   const assets = new Map([...ASSETS, ['XAU', { code: 'XAU', scale: 2 }]])
   const options = { database: db.database, instruments: { assets, markets: new Map() }, clock, feeUserId: FEES }
   const after = createLedgerWallet({ ...options, log: createLogger('silent') })
-  const outcomes = await Promise.all([
-    after.apply(credit('fine')),
-    after.apply(strange),
-    after.reverse('strange', 'SETTLEMENT_ROLLBACK'),
-  ])
+  const outcomes = await Promise.all([after.apply(credit('fine')), after.apply(strange), after.reverse('strange')])
   expect(outcomes.map(each => each.outcome)).toEqual(['applied', 'fault', 'applied'])
   expect(await after.keyRecord('strange')).toMatchObject({ status: 'cancelled', movement: null })
+})
+
+test('a settlement repeated after its currency was given more places is still the same one', async () => {
+  await emptyLedger('settlements')
+  const legs = (scale: bigint) =>
+    [
+      { type: 'debit', userId: FEES, currency: 'USDT', amount: 5n * scale, reason: 'TRADE_SETTLEMENT' },
+      { type: 'credit', userId: BUYER, currency: 'USDT', amount: 5n * scale, reason: 'TRADE_SETTLEMENT' },
+    ] as const
+  const call = { key: 'grown', tradeId: '00000000-0000-4000-9000-00000000cccc' }
+  expect(await ledger().settle({ ...call, legs: legs(1n) })).toMatchObject({ outcome: 'applied', replayed: false })
+  const assets = new Map([...ASSETS, ['USDT', { code: 'USDT', scale: 9 }]])
+  const options = { database: db.database, instruments: { assets, markets: new Map() }, clock, feeUserId: FEES }
+  const after = createLedgerWallet({ ...options, log: createLogger('silent') })
+  expect(await after.settle({ ...call, legs: legs(10n) })).toMatchObject({ outcome: 'applied', replayed: true })
 })

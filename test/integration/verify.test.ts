@@ -470,14 +470,14 @@ describe('what was tampered with', () => {
   test('a leg that moved money again under another key', async () => {
     await books.wallet.apply({ ...books.legOf(of(ON_SAGA), 'buyer-debit'), key: 'again' })
     expect(await found()).toEqual(['clearing', `leg-unexpected: ${ON_SAGA}`])
-    await books.wallet.reverse('again', 'SETTLEMENT_ROLLBACK')
+    await books.wallet.reverse('again')
     expect(await found()).toEqual([])
   })
 
   test('legs of a settled trade that were taken back', async () => {
-    await books.wallet.reverse(legKey(of(ON_SAGA), 'fee'), 'SETTLEMENT_ROLLBACK')
+    await books.wallet.reverse(legKey(of(ON_SAGA), 'fee'))
     expect(await found()).toEqual(['clearing', `leg-undone: ${ON_SAGA}`])
-    await books.wallet.reverse(legKey(of(SETTLED), 'settlement'), 'SETTLEMENT_ROLLBACK')
+    await books.wallet.reverse(legKey(of(SETTLED), 'settlement'))
     expect(await found()).toEqual(['clearing', ...times(5, `leg-undone: ${SETTLED}`), `leg-undone: ${ON_SAGA}`])
   })
 

@@ -238,12 +238,12 @@ export function walletSuite(name: string, make: MakeWallet): void {
     test('F-2 a reversal undoes what was applied, once, and refuses the key from then on', async () => {
       const credit = operation({ amount: 40n })
       await wallet.apply(credit)
-      expect(await wallet.reverse(credit.key, 'SETTLEMENT_ROLLBACK')).toMatchObject({
+      expect(await wallet.reverse(credit.key)).toMatchObject({
         outcome: 'applied',
         replayed: false,
         done: { status: 'reversed' },
       })
-      expect(await wallet.reverse(credit.key, 'SETTLEMENT_ROLLBACK')).toMatchObject({
+      expect(await wallet.reverse(credit.key)).toMatchObject({
         outcome: 'applied',
         replayed: true,
         done: { status: 'reversed' },
@@ -262,7 +262,7 @@ export function walletSuite(name: string, make: MakeWallet): void {
 
     test('trap 1: an original that arrives after its reversal does nothing', async () => {
       const credit = operation()
-      expect(await wallet.reverse(credit.key, 'SETTLEMENT_ROLLBACK')).toMatchObject({ done: { status: 'cancelled' } })
+      expect(await wallet.reverse(credit.key)).toMatchObject({ done: { status: 'cancelled' } })
       expect(await wallet.apply(credit)).toMatchObject({ outcome: 'refused', code: 'REVERSED' })
       expect(await totalOf(BUYER, 'USDT')).toBe(0n)
       expect(await wallet.keyRecord(credit.key)).toMatchObject({ status: 'cancelled' })
@@ -271,7 +271,7 @@ export function walletSuite(name: string, make: MakeWallet): void {
     test('a refused key can be reversed: it is cancelled', async () => {
       const debit = operation({ type: 'debit', amount: 10n })
       await wallet.apply(debit)
-      expect(await wallet.reverse(debit.key, 'SETTLEMENT_ROLLBACK')).toMatchObject({ done: { status: 'cancelled' } })
+      expect(await wallet.reverse(debit.key)).toMatchObject({ done: { status: 'cancelled' } })
       expect(await wallet.apply(debit)).toMatchObject({ outcome: 'refused', code: 'REVERSED' })
     })
 
@@ -280,21 +280,21 @@ export function walletSuite(name: string, make: MakeWallet): void {
       await wallet.apply(credit)
       const spent = operation({ type: 'debit', amount: 40n })
       await wallet.apply(spent)
-      expect(await wallet.reverse(credit.key, 'SETTLEMENT_ROLLBACK')).toMatchObject({
+      expect(await wallet.reverse(credit.key)).toMatchObject({
         outcome: 'refused',
         code: 'INSUFFICIENT_BALANCE',
         amounts: { currency: 'USDT', available: 0n, required: 40n },
       })
       expect(await wallet.keyRecord(credit.key)).toMatchObject({ status: 'applied' })
       await deposit(BUYER, 'USDT', 40n)
-      expect(await wallet.reverse(credit.key, 'SETTLEMENT_ROLLBACK')).toMatchObject({ done: { status: 'reversed' } })
+      expect(await wallet.reverse(credit.key)).toMatchObject({ done: { status: 'reversed' } })
       expect(await totalOf(BUYER, 'USDT')).toBe(0n)
     })
 
     test('a deposit that is reversed leaves by the door it came in', async () => {
       const credit = operation({ reason: 'DEPOSIT', tradeId: null, amount: 9n })
       await wallet.apply(credit)
-      await wallet.reverse(credit.key, 'SETTLEMENT_ROLLBACK')
+      await wallet.reverse(credit.key)
       const totals = (await wallet.totals()).find(each => each.currency === 'USDT')
       expect(totals).toEqual({ currency: 'USDT', balances: 0n, clearing: 0n, deposits: 0n, withdrawals: 0n })
     })
@@ -303,7 +303,7 @@ export function walletSuite(name: string, make: MakeWallet): void {
       const credit = operation({ amount: 3n })
       await Promise.all([
         ...Array.from({ length: 5 }, () => wallet.apply(credit)),
-        ...Array.from({ length: 5 }, () => wallet.reverse(credit.key, 'SETTLEMENT_ROLLBACK')),
+        ...Array.from({ length: 5 }, () => wallet.reverse(credit.key)),
         ...Array.from({ length: 5 }, () => wallet.apply(credit)),
       ])
       expect(await totalOf(BUYER, 'USDT')).toBe(0n)
@@ -378,10 +378,10 @@ export function walletSuite(name: string, make: MakeWallet): void {
       await wallet.settle(call)
       const spent = operation({ type: 'debit', userId: BUYER, currency: 'BTC', amount: 1n })
       await wallet.apply(spent)
-      expect(await wallet.reverse(call.key, 'SETTLEMENT_ROLLBACK')).toMatchObject({ outcome: 'refused' })
+      expect(await wallet.reverse(call.key)).toMatchObject({ outcome: 'refused' })
       expect(await totalOf(SELLER, 'USDT')).toBe(45n)
-      await wallet.reverse(spent.key, 'SETTLEMENT_ROLLBACK')
-      expect(await wallet.reverse(call.key, 'SETTLEMENT_ROLLBACK')).toMatchObject({ done: { status: 'reversed' } })
+      await wallet.reverse(spent.key)
+      expect(await wallet.reverse(call.key)).toMatchObject({ done: { status: 'reversed' } })
       expect(await totalOf(BUYER, 'USDT')).toBe(50n)
       expect(await totalOf(SELLER, 'BTC')).toBe(2n)
       expect(await totalOf(FEES, 'USDT')).toBe(0n)
@@ -393,7 +393,7 @@ export function walletSuite(name: string, make: MakeWallet): void {
       await deposit(BUYER, 'USDT', 50n)
       await deposit(SELLER, 'BTC', 2n)
       const call = settlement()
-      expect(await wallet.reverse(call.key, 'SETTLEMENT_ROLLBACK')).toMatchObject({ done: { status: 'cancelled' } })
+      expect(await wallet.reverse(call.key)).toMatchObject({ done: { status: 'cancelled' } })
       expect(await wallet.settle(call)).toMatchObject({ outcome: 'refused', code: 'REVERSED' })
       expect(await totalOf(BUYER, 'USDT')).toBe(50n)
     })
@@ -433,7 +433,7 @@ export function walletsAgree(name: string, make: MakeWallet, makeReference: Make
             return await on.settle({ key: each.key, tradeId: TRADE, legs })
           }
           case 'reverse':
-            return await on.reverse(each.key, 'SETTLEMENT_ROLLBACK')
+            return await on.reverse(each.key)
         }
       }
       const answersOf = async (on: BookedWallet): Promise<readonly unknown[]> => {

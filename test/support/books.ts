@@ -182,7 +182,7 @@ function withFaults(wallet: BookedWallet, faults: Faults): Wallet {
     ...wallet,
     apply: operation => through(operation.key, () => wallet.apply(operation)),
     settle: settlement => through(settlement.key, () => wallet.settle(settlement)),
-    reverse: (key, reason) => through(`undo ${key}`, () => wallet.reverse(key, reason)),
+    reverse: key => through(`undo ${key}`, () => wallet.reverse(key)),
   }
 }
 

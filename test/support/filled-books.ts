@@ -61,7 +61,7 @@ async function moveOutside(books: Books): Promise<void> {
   await books.wallet.apply({ ...outside, key: 'in', type: 'credit', reason: 'DEPOSIT' })
   await books.wallet.apply({ ...outside, key: 'out', type: 'debit', reason: 'WITHDRAWAL' })
   await books.wallet.apply({ ...outside, key: 'out and back', type: 'debit', reason: 'WITHDRAWAL' })
-  for (const key of ['in', 'out and back', 'never seen']) await books.wallet.reverse(key, 'SETTLEMENT_ROLLBACK')
+  for (const key of ['in', 'out and back', 'never seen']) await books.wallet.reverse(key)
 }
 
 async function settleAll({ books, trade, euroTrade }: Filling): Promise<void> {

@@ -39,7 +39,7 @@ async function applyItem(
     const checked = checkItem(request, ReversalItem, item)
     if ('problem' in checked) return refusedItem(item, checked.problem)
     const { key } = checked.value
-    const outcome = await wallet.reverse(key, 'SETTLEMENT_ROLLBACK')
+    const outcome = await wallet.reverse(key)
     if (outcome.outcome !== 'applied') return refusedItem(item, problemOfOutcome(outcome, assets, request.log))
     return { key, status: outcome.done.status, replayed: outcome.replayed }
   }

@@ -15,7 +15,7 @@ export function keyReverseRoute(app: App, { wallet, assets }: WalletServices): v
     response: { 200: ReversalView, ...PROBLEM_ANSWERS },
   }
   app.post('/v1/reversals', { schema, config: { role: 'operator' } }, async ({ body: { key }, log }, reply) => {
-    const outcome = await wallet.reverse(key, 'SETTLEMENT_ROLLBACK')
+    const outcome = await wallet.reverse(key)
     if (outcome.outcome !== 'applied') return refuse(reply, problemOfOutcome(outcome, assets, log))
     if (outcome.replayed) replayed(reply)
     return { key, status: outcome.done.status, replayed: outcome.replayed }
