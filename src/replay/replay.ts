@@ -40,7 +40,7 @@ export interface ReplayOptions {
   readonly clock: Clock
   /** How many trades a call hands in. */
   readonly batch: number
-  /** Ends the replay between two calls; what was handed in goes on. */
+  /** Ends the replay between two calls; what was handed in goes on. Before the first, its reason is thrown. */
   readonly signal: AbortSignal
   onRejected(line: number, reason: string): void
   onProgress(done: number, total: number): void
@@ -83,7 +83,7 @@ export class FundingError extends Error {
 export async function replay(options: ReplayOptions): Promise<ReplayResult> {
   const castOf = castsOf(options)
   const stakes = createStakes(castOf)
-  const survey = await surveyTradeFile(options.file, trade => stakes.add(trade))
+  const survey = await surveyTradeFile(options.file, trade => stakes.add(trade), options.signal)
   const made = makeMarkets(options.instruments, survey.markets)
   await options.instruments.add(made.assets, made.markets)
   await fund(

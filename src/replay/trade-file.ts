@@ -30,6 +30,15 @@ export function readTradeFile(options: TradeFileOptions): AsyncIterable<readonly
   return readEvents(options, () => {})
 }
 
+/** Reads a file as far as its first event, before anything is begun for its sake. Throws what `readTradeFile` throws then. */
+export async function checkTradeFile(options: TradeFileOptions): Promise<void> {
+  try {
+    for await (const _ of readTradeFile(options)) return
+  } catch (error) {
+    if (!(error instanceof TradeFileError) || error.code !== 'FILE_CUT') throw error
+  }
+}
+
 /** What the trades of one symbol need of a market. */
 export interface SurveyedMarket {
   readonly trades: number
@@ -53,11 +62,12 @@ export interface TradeFileSurvey {
 
 /**
  * Reads a whole file once, as `readTradeFile` does and with its errors, save that bad lines and a cut are only counted;
- * `onTrade` sees each trade on the way.
+ * `onTrade` sees each trade on the way. Throws the signal's reason when that is aborted.
  */
 export async function surveyTradeFile(
   options: TradeFileOptions,
   onTrade: (trade: RecordedTrade) => void = () => {},
+  signal?: AbortSignal,
 ): Promise<TradeFileSurvey> {
   const hash = createHash('sha256')
   const markets = new Map<string, { -readonly [Key in keyof SurveyedMarket]: SurveyedMarket[Key] }>()
@@ -76,6 +86,7 @@ export async function surveyTradeFile(
 
   try {
     for await (const events of readEvents(options, bytes => hash.update(bytes))) {
+      signal?.throwIfAborted()
       for (const event of events) {
         if (event.kind === 'trade') {
           count(event.trade)
