@@ -143,6 +143,8 @@ async function runInitdb(folder: string, password: string, binaries: Binaries, u
   const { ended, output } = await run(binaries.initdb, args, {
     cwd: folder,
     env: SERVER_ENVIRONMENT,
+    // As the server is: Ctrl-C at the terminal reaches us alone, and what we do about it is not an initdb that failed.
+    detached: true,
     stdio: [input.fd, 'pipe', 'pipe'],
     ...(user && { uid: user.uid, gid: user.gid }),
   })

@@ -96,13 +96,18 @@ export function hasCluster(dataDir: string): boolean {
   return existsSync(join(dataDir, 'postgres', 'PG_VERSION'))
 }
 
-/** Where the server of a data folder answers that another process runs; null when none does. Starts and stops nothing. */
+/**
+ * Where the server of a data folder answers that another process runs, once it does; null when there is none, or it does
+ * not answer. Starts and stops nothing.
+ */
 export async function runningPostgres(dataDir: string): Promise<EmbeddedPostgres['connection'] | null> {
   const cluster = await realpath(join(dataDir, 'postgres'))
-  const file = await readPostmasterFile(cluster)
-  if (file === undefined || !(await isPostgresOf(cluster, file.pid))) return null
+  const file = await runningHere(cluster, LIMITS.silentMs)
+  if (file === undefined || file.singleUser) return null
   const password = await readPassword(join(dataDir, 'postgres.secret'))
-  return { host: file.socketDir ?? cluster, port: file.port ?? PORT, password, user: SUPERUSER, database: DATABASE }
+  const address = { host: file.socketDir ?? cluster, port: file.port ?? PORT, password }
+  const answer = await waitForAnswer(address, foundServer(cluster, file.pid), LIMITS.silentMs, LIMITS.recoveryMs)
+  return answer === 'ready' ? { ...address, user: SUPERUSER, database: DATABASE } : null
 }
 
 interface Place {
