@@ -72,7 +72,9 @@ export async function replayCommand(file: string, options: ReplayCommandOptions)
         },
         onProgress: (done, total) => bar.show(done, total),
       })
-      bar.stop(`${result.tally.settled.toLocaleString('en')} trades settled`)
+      bar.stop(`${counted(result.tally.settled, 'trade')} settled`)
+      if (result.stoppedAtFault)
+        process.stderr.write('legwork: stopped at this line (--strict); none after it was taken\n')
       if (result.cut !== null) process.stderr.write(`legwork: ${result.cut}\n`)
       await settlement.pool.stop(STOP_MS)
       const report = await verifyBooks(opened.database, {
@@ -125,12 +127,19 @@ function jsonOf(result: ReplayResult, report: VerifyReport, errors: readonly Rej
 
 function textOf(result: ReplayResult, report: VerifyReport, _errors: readonly RejectedLine[], rail: Rail): string {
   const { trades, duplicates, pending, rejected, tally, seconds, volume } = result
-  const count = (number: number): string => number.toLocaleString('en')
   const lines = [
-    `${count(trades)} trades on the ${rail} rail: ${count(tally.settled)} settled, ${count(tally.failed)} failed, ${count(pending)} pending`,
-    `${count(duplicates)} of them were known before, ${count(rejected)} lines were rejected`,
-    `${count(tally.fresh)} settled now in ${seconds.toFixed(1)} s, ${count(perSecond(result))} a second; from recorded to settled ${tally.latencyMs.p50} ms (median), ${tally.latencyMs.p99} ms (99 %)`,
+    `${counted(trades, 'trade')} on the ${rail} rail: ${grouped(tally.settled)} settled, ${grouped(tally.failed)} failed, ${grouped(pending)} pending`,
+    `${grouped(duplicates)} of them known before; ${counted(rejected, 'line')} rejected`,
+    `${grouped(tally.fresh)} settled now in ${seconds.toFixed(1)} s, ${grouped(perSecond(result))} a second; from recorded to settled ${tally.latencyMs.p50} ms (median), ${tally.latencyMs.p99} ms (99 %)`,
     ...volume.map(each => `${each.symbol}: ${each.quantity} traded for ${each.notional}`),
   ]
   return `${lines.join('\n')}\n\nThe whole data folder, recomputed from its tables:\n${renderReport(report)}`
+}
+
+function grouped(number: number): string {
+  return number.toLocaleString('en')
+}
+
+function counted(number: number, noun: string): string {
+  return `${grouped(number)} ${noun}${number === 1 ? '' : 's'}`
 }
