@@ -2,9 +2,6 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { SYMBOL } from '../core/market.ts'
-import { replayCommand } from './commands/replay.ts'
-import { upCommand } from './commands/up.ts'
-import { verifyCommand } from './commands/verify.ts'
 import { EXIT, type ExitStatus } from './exit-status.ts'
 import { describeFailure } from './failure.ts'
 
@@ -83,6 +80,8 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
       .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
       .option('--port <number>', 'port to listen on, 0 for any free one (default: 8080)')
       .action(async options => {
+        // Each command loads what it needs when it runs: the server is most of the program, and only `up` has one.
+        const { upCommand } = await import('./commands/up.ts')
         status = await upCommand(options, String(VERSION))
       }),
   )
@@ -96,11 +95,13 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
       .addOption(new Option('--rail <rail>', 'how legs reach the wallet').choices(['auto', 'atomic', 'saga']))
       .option('--strict', "stop at the first line that can't be read")
       .action(async (file, options) => {
+        const { replayCommand } = await import('./commands/replay.ts')
         status = await replayCommand(file, options)
       }),
   )
   program.addCommand(
     commandWith('verify', 'recomputes everything from the tables; any difference is a break').action(async options => {
+      const { verifyCommand } = await import('./commands/verify.ts')
       status = await verifyCommand(options)
     }),
   )
