@@ -6,10 +6,10 @@ export class DatabaseUnreachableError extends Error {
   readonly code = 'DATABASE_UNREACHABLE'
 }
 
-const ANSWER_MS = 10_000
+const ANSWER_MS = 5_000
 
 /**
- * Connects once, within ten seconds; a pool would wait for ever for somebody who listens and never answers. Throws
+ * Connects once, within five seconds; a pool would wait for ever for somebody who listens and never answers. Throws
  * `DatabaseUnreachableError`.
  */
 export async function reachDatabase(url: string): Promise<void> {
