@@ -171,7 +171,10 @@ export function createMemoryStore(): MemoryStore {
 function isSame(known: Trade, given: Trade, isTimeGiven: boolean): boolean {
   const handedIn = ({ notional: _notional, feeUserId: _feeUserId, executedAtMs, ...content }: Trade): string => {
     const all = { ...content, executedAtMs: isTimeGiven ? executedAtMs : 0 }
-    return JSON.stringify(Object.entries(all).sort(), (_, value) => (typeof value === 'bigint' ? `${value}` : value))
+    return JSON.stringify(
+      Object.entries(all).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+      (_, value) => (typeof value === 'bigint' ? `${value}` : value),
+    )
   }
   return handedIn(known) === handedIn(given)
 }

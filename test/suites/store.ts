@@ -10,9 +10,9 @@ import { BTC_USDT, BUYER, makeTrade, SELLER } from '../support/trades.ts'
 export interface StoreUnderTest {
   readonly store: Store
   /** The same data through the eyes of another process. */
-  another(): Store
-  letters(): Promise<readonly StoredLetter[]>
-  queue(): Promise<readonly QueueEntry[]>
+  readonly another: () => Store
+  readonly letters: () => Promise<readonly StoredLetter[]>
+  readonly queue: () => Promise<readonly QueueEntry[]>
 }
 
 /** Makes an empty store that knows the markets BTC/USDT and ETH/USDT. */
