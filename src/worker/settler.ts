@@ -48,7 +48,7 @@ interface Work {
   readonly claimed: Claimed
   readonly plan: Plan
   readonly legs: readonly Leg[]
-  readonly bug: unknown
+  readonly bug: Error | null
 }
 
 /**
@@ -84,13 +84,16 @@ export async function settle(claimed: Claimed, options: SettlerOptions): Promise
   throw new Error(`settlement of trade ${claimed.trade.id} neither went on nor came to rest`)
 }
 
-/** A plan that can't be made is a bug of ours; `bug` then parks the settlement before anything moved. */
+/** A plan that can't be made, or is not the one that was begun, is a bug of ours; `bug` parks it before anything moves. */
 function prepare(claimed: Claimed, { traits }: SettlerOptions): Work {
   try {
-    return { claimed, ...planOf(claimed.trade, claimed.rail, claimed.legOrder, traits), bug: null }
+    const planned = planOf(claimed.trade, claimed.rail, claimed.legOrder, traits)
+    const begun = claimed.settlement?.steps.length ?? planned.plan.steps.length
+    if (begun === planned.plan.steps.length) return { claimed, ...planned, bug: null }
+    throw new Error(`${begun} steps are stored of a settlement of ${planned.plan.steps.length}`)
   } catch (error) {
     const plan: Plan = { rail: claimed.rail, steps: [], undo: 'reversal', repeatable: true }
-    return { claimed, plan, legs: [], bug: error }
+    return { claimed, plan, legs: [], bug: error instanceof Error ? error : new Error(String(error)) }
   }
 }
 
@@ -264,12 +267,13 @@ function logChange(work: Work, before: Settlement, after: Settlement, { log }: S
     seller_user_id: trade.sellerUserId,
     symbol: trade.symbol,
     code: after.failure?.code,
+    error: reasonOf(after.failure),
     rollback: after.rollback,
     legs: Object.fromEntries(after.steps.map((step, index) => [work.plan.steps[index], step.state])),
   }
   if (after.phase === 'backward') log.warn(said, 'settlement turns back')
-  else if (after.phase === 'failed') log.error(said, reasonOf(after.failure) ?? 'settlement failed')
-  else if (after.phase === 'parked') log.error(said, `rollback incomplete: ${reasonOf(after.failure)}`)
-  else if (after.fee === 'parked') log.error(said, `fee not collected: ${reasonOf(after.failure)}`)
+  else if (after.phase === 'failed') log.error(said, 'settlement failed')
+  else if (after.phase === 'parked') log.error(said, 'settlement failed, its rollback is incomplete')
+  else if (after.fee === 'parked') log.error(said, 'fee not collected')
   else if (after.fee === 'owed') log.warn(said, 'fee owed')
 }
