@@ -35,8 +35,10 @@ export function openDatabase(address: DatabaseAddress, connections: number): Dat
         oid === INT8 ? (value: string) => BigInt(value) : pg.types.getTypeParser(oid, format as 'text'),
     },
   })
-  // A connection that breaks while idle is replaced at the next use; without a listener it would end the process.
+  // A connection that breaks is replaced at the next use, and whoever was using it is told by the call that fails. Without
+  // listeners it would end the process: the pool's own is only on those that are idle.
   pool.on('error', () => {})
+  pool.on('connect', client => client.on('error', () => {}))
   return pool
 }
 
