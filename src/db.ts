@@ -58,7 +58,7 @@ export async function transaction<Result>(
 ): Promise<Result> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await once(database, work)
+      return await transactionOnce(database, work)
     } catch (error) {
       const isRace = SERIALIZATION_FAILURES.has(codeOf(error)) || races.has(codeOf(error))
       if (attempt === ATTEMPTS || !isRace) throw error
@@ -66,7 +66,11 @@ export async function transaction<Result>(
   }
 }
 
-async function once<Result>(database: Database, work: (connection: Connection) => Promise<Result>): Promise<Result> {
+/** Runs `work` in one transaction, once. */
+export async function transactionOnce<Result>(
+  database: Database,
+  work: (connection: Connection) => Promise<Result>,
+): Promise<Result> {
   const connection = await database.connect()
   let broken: Error | undefined
   try {

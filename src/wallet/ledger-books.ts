@@ -3,7 +3,7 @@ import type { Instruments } from '../core/instruments.ts'
 import { parseStored } from '../core/money.ts'
 import type { Database } from '../db.ts'
 import type { OperationRow } from './ledger.ts'
-import { OPERATION_COLUMNS, operationOf, type StoredOperation, scaleOf } from './ledger-rows.ts'
+import { OPERATION_COLUMNS, operationOf, type StoredOperation, scaleOf } from './ledger-state.ts'
 import type { Balance, Entry, EntryPosition, EntryQuery, KeyRecord, Reason, Totals } from './wallet.ts'
 
 export async function selectBalance(

@@ -1,28 +1,15 @@
 /**
- * The ledger on PostgreSQL: the built-in wallet. What is decided is ledger.ts; here are the lock and the log.
- *
- * Calls that arrive while a transaction is under way share the next one. A transaction locks the keys that are known,
- * then the accounts in sorted order, decides in memory, writes set-wise and commits once: an answer is given only when
- * it is durable. Two processes that bring the same new key, or open the same account, meet at a primary key; the one
- * that comes second decides again with what the first has written.
+ * The ledger on PostgreSQL: the built-in wallet. What is decided is ledger.ts; ledger-pipeline.ts takes it through the
+ * database. Calls that arrive while others are under way share a transaction, and an answer is given only when it is durable.
  */
 import { type Batcher, createBatcher } from '../batcher.ts'
 import type { Clock } from '../clock.ts'
 import type { Instruments } from '../core/instruments.ts'
-import { type Connection, type Database, isAway, transaction } from '../db.ts'
+import { type Database, isAway } from '../db.ts'
 import type { Logger } from '../log.ts'
-import {
-  type Account,
-  accountKey,
-  applyCalls,
-  type LedgerCall,
-  type LedgerOutcome,
-  type LedgerView,
-  type OperationRow,
-  refuseRequest,
-} from './ledger.ts'
+import { type LedgerCall, type LedgerOutcome, refuseRequest } from './ledger.ts'
 import { selectBalance, selectEntries, selectKeyRecord, selectTotals } from './ledger-books.ts'
-import { lockAccounts, lockOperations, selectLegsMoved, writeChanges } from './ledger-rows.ts'
+import { createLedgerPipeline } from './ledger-pipeline.ts'
 import type { BookedWallet, OperationDone, Outcome, ReversalDone, WalletLevel } from './wallet.ts'
 
 export interface LedgerOptions {
@@ -37,8 +24,9 @@ export interface LedgerOptions {
   readonly level?: WalletLevel
 }
 
-/** The most that share a transaction: half of what the workers have under way, so that the others go on meanwhile. */
-const CALLS_PER_TRANSACTION = 500
+/** The most that share a transaction, and how many are under way at once. */
+const CALLS_PER_TRANSACTION = 400
+const TRANSACTIONS_AT_ONCE = 3
 
 /** The most operations or settlements that one call of the protocol may carry. */
 const MOST_IN_CALL = 1000
@@ -51,10 +39,11 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
     lastMs = Math.max(options.clock.now(), lastMs + 1)
     return lastMs
   }
-  // One transaction at a time: nearly all batches touch the fee account, and would only wait for each other.
+  const pipeline = createLedgerPipeline({ ...options, remembersRefusals: level !== 'basic', nextMs })
   const calls: Batcher<LedgerCall, LedgerOutcome> = createBatcher(
-    batch => answerAlone(batch, part => answerCalls(options, part, nextMs()), options.log),
+    batch => answerAlone(batch, pipeline.answer, options.log),
     CALLS_PER_TRANSACTION,
+    TRANSACTIONS_AT_ONCE,
   )
   const answer = async (call: LedgerCall): Promise<LedgerOutcome> => refuseRequest(call) ?? (await calls.add(call))
   return {
@@ -95,72 +84,4 @@ async function answerAlone(
 function unanswered(error: unknown, log: Logger): LedgerOutcome {
   log.error({ err: error }, 'the ledger could not answer a call')
   return { outcome: 'unanswered', code: 'INTERNAL', detail: 'the ledger could not answer', retryAfterMs: null }
-}
-
-async function answerCalls(
-  options: LedgerOptions,
-  calls: readonly LedgerCall[],
-  nowMs: number,
-): Promise<readonly LedgerOutcome[]> {
-  const { database, instruments, level } = options
-  return await transaction(
-    database,
-    async connection => {
-      const view = await lock(connection, options, calls)
-      const { outcomes, changes } = applyCalls({ ...view, remembersRefusals: level !== 'basic' }, calls, nowMs)
-      await writeChanges(connection, instruments, changes, nowMs)
-      return outcomes
-    },
-    RACES,
-  )
-}
-
-/** Somebody else was first with a key or an account. */
-const RACES: ReadonlySet<string> = new Set(['23505'])
-
-async function lock(
-  connection: Connection,
-  { instruments, feeUserId }: LedgerOptions,
-  calls: readonly LedgerCall[],
-): Promise<Omit<LedgerView, 'remembersRefusals'>> {
-  const operations = await lockOperations(connection, instruments, calls.map(keyOf))
-  const reversed = calls.flatMap(call => (call.kind === 'reversal' ? (operations.get(call.key) ?? []) : []))
-  const legs = await selectLegsMoved(connection, instruments, reversed)
-  const wanted = new Map<string, Account>()
-  const want = (userId: string, currency: string): void => {
-    if (!instruments.assets.has(currency)) return
-    const key = accountKey(userId, currency)
-    if (!wanted.has(key)) wanted.set(key, emptyAccount(userId, currency, feeUserId))
-  }
-  for (const call of calls) {
-    if (call.kind === 'operation') want(call.operation.userId, call.operation.currency)
-    if (call.kind === 'settlement') for (const leg of call.settlement.legs) want(leg.userId, leg.currency)
-  }
-  for (const { userId, currency } of reversed) if (userId !== null && currency !== null) want(userId, currency)
-  for (const moved of legs.values()) for (const leg of moved) want(leg.userId, leg.currency)
-  const accounts = await lockAccounts(connection, instruments, [...wanted.values()])
-  return {
-    assets: instruments.assets,
-    account: (userId, currency) => {
-      const key = accountKey(userId, currency)
-      return accounts.get(key) ?? wanted.get(key) ?? emptyAccount(userId, currency, feeUserId)
-    },
-    operation: (key): OperationRow | undefined => operations.get(key),
-    legsMoved: key => legs.get(key) ?? [],
-  }
-}
-
-function keyOf(call: LedgerCall): string {
-  switch (call.kind) {
-    case 'operation':
-      return call.operation.key
-    case 'settlement':
-      return call.settlement.key
-    case 'reversal':
-      return call.key
-  }
-}
-
-function emptyAccount(userId: string, currency: string, feeUserId: string): Account {
-  return { userId, currency, balance: 0n, entryCount: 0n, mayOverdraw: userId === feeUserId, isOpen: false }
 }

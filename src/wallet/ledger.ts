@@ -73,8 +73,15 @@ export interface LedgerView {
   readonly remembersRefusals: boolean
 }
 
+/** An account that was looked at; `after` is `before` where nothing moved on it. */
+export interface AccountChange {
+  readonly before: Account
+  readonly after: Account
+}
+
 export interface LedgerChanges {
-  readonly accounts: ReadonlyMap<string, Account>
+  /** By `accountKey`. */
+  readonly accounts: ReadonlyMap<string, AccountChange>
   readonly newOperations: readonly OperationRow[]
   readonly changedOperations: readonly OperationRow[]
   readonly entries: readonly Entry[]
@@ -123,7 +130,7 @@ interface Posting {
 class Batch {
   readonly #view: LedgerView
   readonly #nowMs: number
-  readonly #accounts = new Map<string, Account>()
+  readonly #accounts = new Map<string, AccountChange>()
   readonly #operations = new Map<string, OperationRow>()
   readonly #new = new Set<string>()
   readonly #legs = new Map<string, readonly Movement[]>()
@@ -285,7 +292,7 @@ class Batch {
   }
 
   #accountObstacle(userId: string, currency: string, change: bigint): Refusal | null {
-    const { balance, mayOverdraw } = this.#account(userId, currency)
+    const { balance, mayOverdraw } = this.#account(userId, currency).after
     const after = balance + change
     if (after > MAX_UNITS || after < -MAX_UNITS) {
       return { code: 'INVALID_AMOUNT', detail: `the balance of account ${userId} would have over 38 digits` }
@@ -303,10 +310,13 @@ class Batch {
     isReversedOutside = false,
   ): bigint {
     const { userId, currency, reason } = movement
-    const account = this.#account(userId, currency)
-    const balanceAfter = account.balance + amount
-    const seq = account.entryCount + 1n
-    this.#accounts.set(accountKey(userId, currency), { ...account, balance: balanceAfter, entryCount: seq })
+    const { before, after } = this.#account(userId, currency)
+    const balanceAfter = after.balance + amount
+    const seq = after.entryCount + 1n
+    this.#accounts.set(accountKey(userId, currency), {
+      before,
+      after: { ...after, balance: balanceAfter, entryCount: seq, isOpen: true },
+    })
     this.#entries.push({ userId, currency, seq, key, leg, tradeId, amount, balanceAfter, reason, atMs: this.#nowMs })
     this.#count(currency, reason, amount, isReversedOutside)
     return balanceAfter
@@ -324,8 +334,14 @@ class Batch {
     })
   }
 
-  #account(userId: string, currency: string): Account {
-    return this.#accounts.get(accountKey(userId, currency)) ?? this.#view.account(userId, currency)
+  #account(userId: string, currency: string): AccountChange {
+    const key = accountKey(userId, currency)
+    const looked = this.#accounts.get(key)
+    if (looked !== undefined) return looked
+    const before = this.#view.account(userId, currency)
+    const change = { before, after: before }
+    this.#accounts.set(key, change)
+    return change
   }
 
   #known(key: string): OperationRow | undefined {

@@ -38,9 +38,9 @@ async function emptyLedger(level: WalletLevel) {
 }
 
 walletSuite('the ledger on PostgreSQL', emptyLedger)
-walletsAgree('the ledger on PostgreSQL', emptyLedger, async level =>
-  createMemoryWallet({ assets: ASSETS, clock, feeUserId: FEES, level }),
-)
+const reference = async (level: WalletLevel) => createMemoryWallet({ assets: ASSETS, clock, feeUserId: FEES, level })
+walletsAgree('the ledger on PostgreSQL', async level => [await emptyLedger(level)], reference)
+walletsAgree('the ledger of three processes', async level => [await emptyLedger(level), ledger(), ledger()], reference)
 
 const credit = (key: string, change: Partial<Operation> = {}): Operation => ({
   key,

@@ -400,8 +400,15 @@ export function walletSuite(name: string, make: MakeWallet): void {
   })
 }
 
-/** Any list of calls gets the same answers and leaves the same books on both wallets; `reference` is the model. */
-export function walletsAgree(name: string, make: MakeWallet, makeReference: MakeWallet): void {
+/**
+ * Any list of calls gets the same answers and leaves the same books on both wallets; `reference` is the model. What `make`
+ * makes is several processes on the same books: without `together` each call goes to the next of them.
+ */
+export function walletsAgree(
+  name: string,
+  make: (level: WalletLevel) => Promise<readonly BookedWallet[]>,
+  makeReference: MakeWallet,
+): void {
   test(`${name} answers any calls as the reference model does`, { timeout: 120_000 }, async () => {
     const users = [BUYER, SELLER, FEES, OTHER]
     const user = fc.constantFrom(...users)
@@ -415,7 +422,9 @@ export function walletsAgree(name: string, make: MakeWallet, makeReference: Make
       fc.record({ kind: fc.constant('reverse' as const), key }),
     )
     const property = fc.asyncProperty(fc.array(call, { maxLength: 40 }), fc.boolean(), async (calls, together) => {
-      const [wallet, reference] = [await make('settlements'), await makeReference('settlements')]
+      const [wallets, reference] = [await make('settlements'), await makeReference('settlements')]
+      const [wallet] = wallets
+      if (wallet === undefined) throw new Error('no wallet was made')
       const run = async (on: BookedWallet, each: (typeof calls)[number]): Promise<unknown> => {
         switch (each.kind) {
           case 'apply': {
@@ -436,13 +445,14 @@ export function walletsAgree(name: string, make: MakeWallet, makeReference: Make
             return await on.reverse(each.key)
         }
       }
-      const answersOf = async (on: BookedWallet): Promise<readonly unknown[]> => {
-        if (together) return await Promise.all(calls.map(each => run(on, each)))
+      const answersOf = async (ons: readonly BookedWallet[]): Promise<readonly unknown[]> => {
+        const [first] = ons
+        if (together && first !== undefined) return await Promise.all(calls.map(each => run(first, each)))
         const answers: unknown[] = []
-        for (const each of calls) answers.push(await run(on, each))
+        for (const [at, each] of calls.entries()) answers.push(await run(ons[at % ons.length] as BookedWallet, each))
         return answers
       }
-      expect((await answersOf(wallet)).map(withoutWords)).toEqual((await answersOf(reference)).map(withoutWords))
+      expect((await answersOf(wallets)).map(withoutWords)).toEqual((await answersOf([reference])).map(withoutWords))
       expect(await wallet.totals()).toEqual(await reference.totals())
       for (const userId of users) {
         for (const code of ['BTC', 'USDT']) {

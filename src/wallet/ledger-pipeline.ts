@@ -1,0 +1,142 @@
+/**
+ * How batches of calls go through the database without waiting for each other.
+ *
+ * Nearly all batches touch the same accounts (the fee account above all), so taken one after the other each would wait
+ * for the one before to be committed, with Node.js idle while PostgreSQL works and the other way round. Instead a batch
+ * is decided on the balances as they will be once the batches before it are committed; its entries are written at the
+ * same time as theirs; and only the last step, moving the balances and committing, is taken in order.
+ *
+ * Nothing rests on the guess. An account's row counts its entries, each batch says which count it was decided on, and a
+ * row that has another count (another process was there, or a batch before this one failed) makes the whole transaction
+ * void. Keys and new accounts meet at their primary keys in the same way. Such a batch is then decided again under locks,
+ * in its place in the order.
+ */
+import { type Connection, codeOf, type Database, transaction, transactionOnce } from '../db.ts'
+import {
+  type Account,
+  accountKey,
+  applyCalls,
+  type LedgerCall,
+  type LedgerChanges,
+  type LedgerOutcome,
+} from './ledger.ts'
+import { finishChanges, insertChanges, StaleError } from './ledger-changes.ts'
+import { keyOf, type LedgerState, readState, type StateOptions } from './ledger-state.ts'
+
+export interface PipelineOptions extends StateOptions {
+  readonly database: Database
+  readonly remembersRefusals: boolean
+  /** The time of a batch; never the same twice. */
+  nextMs(): number
+}
+
+export interface LedgerPipeline {
+  /** Answers well-formed calls, in order, once they are durable. Batches take effect in the order of these calls. */
+  answer(calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]>
+}
+
+/** Batches decided under locks after one that was not valid, before guessing again: somebody else is at work. */
+const CAUTIOUS_BATCHES = 8
+/** Accounts kept in memory; all are let go when there are more, and read again as they are asked for. */
+const MOST_ACCOUNTS = 200_000
+
+interface Decision {
+  readonly outcomes: readonly LedgerOutcome[]
+  readonly changes: LedgerChanges
+  readonly nowMs: number
+}
+
+export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
+  const { database, instruments, remembersRefusals } = options
+  /** Accounts as they will be when all that is decided is committed. */
+  const ahead = new Map<string, Account>()
+  const keysUnderWay = new Set<string>()
+  let lastDecided: Promise<void> = Promise.resolve()
+  let lastEnded: Promise<void> = Promise.resolve()
+  let cautious = 0
+
+  async function answer(calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
+    const decided = Promise.withResolvers<void>()
+    const ended = Promise.withResolvers<void>()
+    const [beforeDecided, beforeEnded] = [lastDecided, lastEnded]
+    lastDecided = decided.promise
+    lastEnded = ended.promise
+    const keys = calls.map(keyOf)
+    try {
+      const state = cautious > 0 ? null : await readState(database, options, calls, account => ahead.has(account))
+      await beforeDecided
+      if (state === null || !isSound(state, keys)) {
+        await beforeEnded
+        cautious = Math.max(cautious - 1, 0)
+        return await answerLocked(calls)
+      }
+      const decision = decide(state, calls)
+      for (const key of keys) keysUnderWay.add(key)
+      decided.resolve()
+      try {
+        await write(decision, beforeEnded)
+        return decision.outcomes
+      } catch (error) {
+        ahead.clear()
+        if (!isInvalid(error)) throw error
+        cautious = CAUTIOUS_BATCHES
+        await beforeEnded
+        return await answerLocked(calls)
+      } finally {
+        for (const key of keys) keysUnderWay.delete(key)
+      }
+    } finally {
+      // Whatever happened here, who comes next also waits for those before.
+      decided.resolve(beforeDecided)
+      ended.resolve(beforeEnded)
+    }
+  }
+
+  /** Not where an answer depends on a call that may still fail, or on an account that was let go since. */
+  function isSound(state: LedgerState, keys: readonly string[]): boolean {
+    return !keys.some(key => keysUnderWay.has(key)) && state.skipped.every(key => ahead.has(key))
+  }
+
+  function decide(state: LedgerState, calls: readonly LedgerCall[]): Decision {
+    const account = (userId: string, currency: string): Account =>
+      ahead.get(accountKey(userId, currency)) ?? state.account(userId, currency)
+    const nowMs = options.nextMs()
+    const decision = applyCalls({ ...state, account, remembersRefusals }, calls, nowMs)
+    if (ahead.size > MOST_ACCOUNTS) ahead.clear()
+    for (const [key, { after }] of decision.changes.accounts) ahead.set(key, after)
+    return { ...decision, nowMs }
+  }
+
+  async function write({ changes, nowMs }: Decision, beforeEnded: Promise<void>): Promise<void> {
+    await transactionOnce(database, async connection => {
+      await insertChanges(connection, instruments, changes, nowMs)
+      await beforeEnded
+      await finishChanges(connection, instruments, changes)
+    })
+  }
+
+  async function answerLocked(calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
+    ahead.clear()
+    return await transaction(database, connection => decideLocked(connection, calls), RACES)
+  }
+
+  async function decideLocked(connection: Connection, calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
+    const state = await readState(connection, options, calls)
+    const nowMs = options.nextMs()
+    const { outcomes, changes } = applyCalls({ ...state, remembersRefusals }, calls, nowMs)
+    await insertChanges(connection, instruments, changes, nowMs)
+    await finishChanges(connection, instruments, changes)
+    return outcomes
+  }
+
+  return { answer }
+}
+
+/** Somebody else was first with a key or an account: under locks, again. */
+const RACES: ReadonlySet<string> = new Set(['23505'])
+/** What a guess that did not hold ends with. */
+const INVALID: ReadonlySet<string> = new Set([...RACES, '40001', '40P01'])
+
+function isInvalid(error: unknown): boolean {
+  return error instanceof StaleError || INVALID.has(codeOf(error))
+}
