@@ -67,9 +67,10 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
   let head = 0
   let inFlight = 0
   let reservedRoom = 0
-  let claiming = false
+  let claiming: Promise<void> | null = null
   let claimAgain = false
   let stopped = false
+  let isKept = true
   let poll: { readonly atMs: number; readonly cancel: () => void } | null = null
   let cancelRenewal = (): void => {}
   const idleListeners: (() => void)[] = []
@@ -83,7 +84,11 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
   const settler: SettlerOptions = {
     ...options,
     record: record => recorder.add(record),
-    isHeld: tradeId => (hands.get(tradeId)?.leaseUntilMs ?? 0) > clock.now(),
+    isHeld: claimed => {
+      const hand = hands.get(claimed.trade.id)
+      // Another claim of the same settlement is another lease, also where both are this process's own.
+      return hand !== undefined && hand.claimed.token === claimed.token && hand.leaseUntilMs > clock.now()
+    },
   }
 
   const depth = (): number => queue.length - head
@@ -155,15 +160,15 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
 
   function claim(): void {
     claimAgain = true
-    if (claiming || stopped) return
+    if (claiming !== null || stopped) return
     const limit = room()
     if (limit <= 0) return
-    claiming = true
     claimAgain = false
     const nowMs = clock.now()
-    store
+    claiming = store
       .claim({ owner, untilMs: nowMs + leaseMs }, limit, nowMs)
       .then(async claimed => {
+        if (stopped) return await giveBack(claimed)
         for (const each of claimed) enqueue(each)
         if (claimed.length === limit) claimAgain = true
         else schedule((await store.nextDueMs()) ?? Number.POSITIVE_INFINITY)
@@ -172,7 +177,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
         log.error({ err: error }, 'claiming due settlements failed; tried again at the next poll')
       })
       .finally(() => {
-        claiming = false
+        claiming = null
         schedule(clock.now() + pollMs)
         pump()
       })
@@ -194,7 +199,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
   function renewLater(): void {
     cancelRenewal = clock.after(leaseMs / 3, () => {
       void renew().finally(() => {
-        if (!stopped || hands.size > 0) renewLater()
+        if (isKept) renewLater()
       })
     })
   }
@@ -221,7 +226,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     if (inFlight > 0 || depth() > 0) await new Promise<void>(resolve => idleListeners.push(resolve))
   }
 
-  async function within(deadlineMs: number, done: Promise<void>): Promise<void> {
+  async function within(deadlineMs: number, done: Promise<unknown>): Promise<void> {
     let callOff = (): void => {}
     const late = new Promise<void>(resolve => {
       callOff = clock.after(deadlineMs, resolve)
@@ -245,7 +250,8 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     },
     admit(claimed, reserved) {
       reservedRoom -= reserved
-      for (const each of claimed) enqueue(each)
+      if (stopped) void giveBack(claimed)
+      else for (const each of claimed) enqueue(each)
       pump()
     },
     wake: claim,
@@ -259,25 +265,23 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     async stop(deadlineMs) {
       stopped = true
       poll?.cancel()
-      const waiting = queue.slice(head)
+      const waiting = queue.slice(head).filter(hand => hands.get(hand.claimed.trade.id) === hand)
       queue = []
       head = 0
       for (const { claimed } of waiting) hands.delete(claimed.trade.id)
       pump()
-      await giveBack(waiting)
-      await within(deadlineMs, idle())
+      await within(deadlineMs, Promise.all([giveBack(waiting.map(({ claimed }) => claimed)), claiming, idle()]))
+      isKept = false
       cancelRenewal()
       if (hands.size > 0)
         log.warn({ in_flight: hands.size }, 'stopped before everything under way had ended; it is resumed')
     },
   }
 
-  async function giveBack(waiting: readonly Hand[]): Promise<void> {
-    if (waiting.length === 0) return
-    const begun = waiting.filter(({ claimed }) => claimed.resumed)
-    const fresh = waiting.filter(({ claimed }) => !claimed.resumed)
-    const held = (entries: readonly Hand[]) =>
-      entries.map(({ claimed }) => ({ tradeId: claimed.trade.id, token: claimed.token }))
+  async function giveBack(waiting: readonly Claimed[]): Promise<void> {
+    const held = (entries: readonly Claimed[]) => entries.map(({ trade, token }) => ({ tradeId: trade.id, token }))
+    const begun = waiting.filter(({ resumed }) => resumed)
+    const fresh = waiting.filter(({ resumed }) => !resumed)
     try {
       // Of what somebody had begun before us the doubt must stay: it is let go as an expired lease, not given back.
       if (begun.length > 0) await store.renew({ owner, untilMs: clock.now() }, held(begun))

@@ -28,8 +28,8 @@ export interface SettlerOptions {
   readonly deadLettersEnabled: boolean
   /** Stores a record under its lease; false: the lease is somebody else's now. */
   record(record: SettlementRecord): Promise<boolean>
-  /** Whether the lease on this settlement still holds; asked before every call that could move money. */
-  isHeld(tradeId: string): boolean
+  /** Whether the lease it was claimed under still holds; asked before every call that could move money. */
+  isHeld(claimed: Claimed): boolean
 }
 
 /** How a settlement left the worker's hands. `lost`: somebody else has it, or it could not be stored. */
@@ -66,7 +66,7 @@ export async function settle(claimed: Claimed, options: SettlerOptions): Promise
     logChange(work, before, settlement, options)
     event = null
     for (const effect of decided.effects) {
-      if (!options.isHeld(claimed.trade.id)) return { how: 'lost' }
+      if (!options.isHeld(claimed)) return { how: 'lost' }
       switch (effect.type) {
         case 'save':
           if (!(await options.record(recordOf(work, settlement, effect, options)))) return { how: 'lost' }

@@ -5,6 +5,7 @@ import { createMemoryStore, type MemoryStore } from '../../src/store/memory-stor
 import type { Intake } from '../../src/store/store.ts'
 import { createMemoryWallet, type Fault, type FaultScript } from '../../src/wallet/memory-wallet.ts'
 import type { BookedWallet, Entry, Outcome, Wallet, WalletLevel } from '../../src/wallet/wallet.ts'
+import { createWorkerPool, type PoolOptions, type WorkerPool } from '../../src/worker/pool.ts'
 import { type SettlerOptions, settle } from '../../src/worker/settler.ts'
 import { ASSETS, BUYER, FEES, SELLER } from './trades.ts'
 import { createVirtualClock, type VirtualClock } from './virtual-clock.ts'
@@ -39,8 +40,8 @@ export interface RigOptions {
   readonly level?: WalletLevel
   readonly idempotent?: boolean
   readonly faults?: FaultScript
-  /** How long the wallet takes for each call; 0: none. */
-  readonly latencyMs?: number
+  /** How long the wallet takes for a call; the keys of all calls so far are given, its own last. */
+  readonly latencyMs?: number | ((keys: readonly string[]) => number)
 }
 
 /** Memory store, memory wallet and a virtual clock, for what workers do with them. */
@@ -63,7 +64,7 @@ export interface Rig {
 }
 
 export const OWNER = '00000000-0000-4000-a000-000000000001'
-const LEASE_MS = 30_000
+export const LEASE_MS = 30_000
 /** Beyond every retry of the way forward and back; slow retries of a parked rollback come after it. */
 const WORK_MS = 55_000
 
@@ -189,16 +190,33 @@ function observed(wallet: BookedWallet, calls: WalletCall[], clock: VirtualClock
 }
 
 /** Answers after a while; what the call does, it does at once. */
-function slow(wallet: Wallet, latencyMs: number, clock: VirtualClock): Wallet {
-  if (latencyMs === 0) return wallet
-  const later = async <Done>(outcome: Promise<Outcome<Done>>): Promise<Outcome<Done>> => {
-    await new Promise<void>(resolve => clock.after(latencyMs, resolve))
+function slow(wallet: Wallet, latency: NonNullable<RigOptions['latencyMs']>, clock: VirtualClock): Wallet {
+  if (latency === 0) return wallet
+  const keys: string[] = []
+  const later = async <Done>(key: string, outcome: Promise<Outcome<Done>>): Promise<Outcome<Done>> => {
+    keys.push(key)
+    const ms = typeof latency === 'number' ? latency : latency(keys)
+    await new Promise<void>(resolve => clock.after(ms, resolve))
     return await outcome
   }
   return {
     ...wallet,
-    apply: operation => later(wallet.apply(operation)),
-    settle: settlement => later(wallet.settle(settlement)),
-    reverse: (...args) => later(wallet.reverse(...args)),
+    apply: operation => later(operation.key, wallet.apply(operation)),
+    settle: settlement => later(settlement.key, wallet.settle(settlement)),
+    reverse: (...args) => later(args[0], wallet.reverse(...args)),
   }
+}
+
+/** A pool on the rig's store and wallet, with the defaults, changed as the test wants it. */
+export function createPool(rig: Rig, change: Partial<PoolOptions> = {}): WorkerPool {
+  return createWorkerPool({
+    ...rig.settler,
+    store: rig.store,
+    owner: OWNER,
+    workerPoolSize: 10,
+    queueCapacity: 1000,
+    leaseMs: LEASE_MS,
+    pollMs: 1000,
+    ...change,
+  })
 }
