@@ -228,12 +228,15 @@ describe('S-6 trap 4: the window', () => {
     await fundBoth(rig, 150)
     await rig.take(tradesOf(150))
     let isAlive = true
-    const dies =
-      <Args extends unknown[], Result>(call: (...args: Args) => Promise<Result>) =>
-      (...args: Args): Promise<Result> =>
-        isAlive ? call(...args) : new Promise(() => {})
     const { store } = rig
-    const mortal = { ...store, record: dies(store.record), renew: dies(store.renew), claim: dies(store.claim) }
+    const whileAlive = async <Result>(call: () => Promise<Result>): Promise<Result> =>
+      isAlive ? await call() : await new Promise(() => {})
+    const mortal: Store = {
+      ...store,
+      claim: (...args) => whileAlive(() => store.claim(...args)),
+      record: (...args) => whileAlive(() => store.record(...args)),
+      renew: (...args) => whileAlive(() => store.renew(...args)),
+    }
     createPool(rig, { workerPoolSize: 1, store: mortal }).start()
     await rig.clock.advance(10)
     expect(rig.calls).toHaveLength(100)
@@ -283,7 +286,7 @@ describe('leases', () => {
     await fundBoth(rig)
     const [trade] = tradesOf(1) as [Trade]
     await rig.take([trade])
-    const cut = createPool(rig, { store: storeWith(rig, { renew: away, claim: once(rig.store.claim) }) })
+    const cut = createPool(rig, { store: storeWith(rig, { renew: away, claim: once(rig.store) }) })
     const other = createPool(rig, { owner: OTHER })
     cut.start()
     await rig.clock.advance(1)
@@ -339,12 +342,12 @@ describe('leases', () => {
 })
 
 /** The first call goes through; after it there is nothing. */
-function once(claim: Store['claim']): Store['claim'] {
+function once(store: Store): Store['claim'] {
   let isFirst = true
   return async (...args) => {
     if (!isFirst) return []
     isFirst = false
-    return await claim(...args)
+    return await store.claim(...args)
   }
 }
 
