@@ -1,0 +1,12 @@
+import { expect, test } from 'vitest'
+import { bench } from '../../bench/settle.bench.ts'
+
+test('the benchmark settles everything it hands in, on both rails and the plain way', {
+  timeout: 120_000,
+}, async () => {
+  const result = await bench({ trades: 300, naiveTrades: 20, users: 10 })
+  expect(result.workload).toBe('4a8def21c109c16b')
+  expect(result.atomic.per_second).toBeGreaterThan(0)
+  expect(result.saga.per_second).toBeGreaterThan(0)
+  expect(result.naive.per_second).toBeGreaterThan(0)
+})
