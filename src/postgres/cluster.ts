@@ -16,7 +16,7 @@ const OUTPUT_LIMIT = 4096
  * What durability rests on is not here but on the server's command line.
  */
 const NEW_CLUSTER_SETTINGS = [
-  'shared_buffers=256MB',
+  'shared_buffers=128MB',
   'max_wal_size=4GB',
   'checkpoint_timeout=15min',
   'checkpoint_completion_target=0.9',

@@ -66,7 +66,7 @@ const CHECKS = [ACCOUNT_BREAKS, OPERATION_BREAKS, LEG_BREAKS, STATUS_BREAKS]
  */
 const SETTINGS = `
   set transaction isolation level repeatable read, read only;
-  set local work_mem = '64MB';
+  set local work_mem = '16MB';
   set local enable_seqscan = on;
   set local enable_nestloop = off;
   set local jit = off`
