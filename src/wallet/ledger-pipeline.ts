@@ -32,7 +32,7 @@ export interface PipelineOptions extends StateOptions {
 
 export interface LedgerPipeline {
   /** Answers well-formed calls, in order, once they are durable. Batches take effect in the order of these calls. */
-  answer(calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]>
+  readonly answer: (calls: readonly LedgerCall[]) => Promise<readonly LedgerOutcome[]>
 }
 
 /** Batches decided under locks after one that was not valid, before guessing again: somebody else is at work. */
