@@ -1,7 +1,8 @@
 import { systemClock } from '../../clock.ts'
+import type { Config } from '../../config.ts'
 import type { Rail } from '../../core/settlement.ts'
 import { createLogger } from '../../log.ts'
-import { createSettlement, openConfiguredDatabase } from '../../main.ts'
+import { createSettlement, type OpenDatabase, openConfiguredDatabase } from '../../main.ts'
 import { createOutstanding } from '../../replay/outstanding.ts'
 import { type ReplayResult, replay } from '../../replay/replay.ts'
 import { checkTradeFile, type TradeFileFormat, type TradeFileOptions } from '../../replay/trade-file.ts'
@@ -9,6 +10,7 @@ import { renderReport } from '../../verify/render.ts'
 import { type VerifyReport, verifyBooks } from '../../verify/verify.ts'
 import { settlingConfigOf } from '../config.ts'
 import { EXIT, type ExitStatus } from '../exit-status.ts'
+import { watchLoss } from '../loss.ts'
 import type { CommonOptions } from '../main.ts'
 import { createProgressBar } from '../progress.ts'
 import { INTERRUPTED, interruption } from '../signals.ts'
@@ -39,57 +41,76 @@ export async function replayCommand(file: string, options: ReplayCommandOptions)
   const config = settlingConfigOf(options)
   const tradeFile: TradeFileOptions = { path: file, format: options.format, market: options.market ?? null }
   await checkTradeFile(tradeFile)
-  const log = createLogger('warn')
   const signal = interruption()
-  const outstanding = createOutstanding()
-  const errors: RejectedLine[] = []
-  const bar = createProgressBar('settling')
-  const opened = await openConfiguredDatabase(config, log)
+  const opened = await openConfiguredDatabase(config, createLogger('warn'))
   try {
-    const settlement = await createSettlement({
-      config,
-      opened,
-      log,
-      waitsForRoom: true,
-      onEnd: ({ id }, { status }, latencyMs) => outstanding.ended(id, status, latencyMs),
-    })
-    settlement.pool.start()
-    try {
-      const result = await replay({
-        ...settlement,
-        file: tradeFile,
-        users: options.users,
-        seed: options.seed,
-        strict: options.strict === true,
-        feeUserId: config.settlement.feeUserId,
-        outstanding,
-        clock: systemClock(),
-        batch: Math.max(1, Math.min(MOST_IN_CALL, Math.floor(config.settlement.queueCapacity / 4))),
-        signal,
-        onRejected: (line, reason) => {
-          process.stderr.write(`${file}:${line}: ${reason}\n`)
-          if (errors.length < MOST_ERRORS) errors.push({ file, line, reason })
-        },
-        onProgress: (done, total) => bar.show(done, total),
-      })
-      bar.stop(`${counted(result.tally.settled, 'trade')} settled`)
-      if (result.stoppedAtFault)
-        process.stderr.write('legwork: stopped at this line (--strict); none after it was taken\n')
-      if (result.cut !== null) process.stderr.write(`legwork: ${result.cut}\n`)
-      await settlement.pool.stop(STOP_MS)
-      const report = await verifyBooks(opened.database, {
-        deadLettersEnabled: config.settlement.deadLetterQueueEnabled,
-      })
-      const print = options.json === true ? jsonOf : textOf
-      process.stdout.write(print(result, report, errors, settlement.rail))
-      if (signal.aborted) process.stderr.write(`legwork: ${INTERRUPTED}\n`)
-      return statusOf(result, report, signal.aborted)
-    } finally {
-      await settlement.pool.stop(STOP_MS)
-    }
+    return await settleFile(tradeFile, options, { config, opened, signal })
   } finally {
     await opened.close()
   }
+}
+
+interface Surroundings {
+  readonly config: Config
+  readonly opened: OpenDatabase
+  readonly signal: AbortSignal
+}
+
+async function settleFile(
+  file: TradeFileOptions,
+  options: ReplayCommandOptions,
+  { config, opened, signal }: Surroundings,
+): Promise<ExitStatus> {
+  const loss = watchLoss(opened)
+  const outstanding = createOutstanding()
+  const errors: RejectedLine[] = []
+  const bar = createProgressBar('settling')
+  const settlement = await createSettlement({
+    config,
+    opened,
+    log: createLogger('warn'),
+    waitsForRoom: true,
+    onEnd: ({ id }, { status }, latencyMs) => outstanding.ended(id, status, latencyMs),
+  })
+  settlement.pool.start()
+  try {
+    const result = await replay({
+      ...settlement,
+      file,
+      users: options.users,
+      seed: options.seed,
+      strict: options.strict === true,
+      feeUserId: config.settlement.feeUserId,
+      outstanding,
+      clock: systemClock(),
+      batch: Math.max(1, Math.min(MOST_IN_CALL, Math.floor(config.settlement.queueCapacity / 4))),
+      signal,
+      onRejected: (line, reason) => {
+        process.stderr.write(`${file.path}:${line}: ${reason}\n`)
+        if (errors.length < MOST_ERRORS) errors.push({ file: file.path, line, reason })
+      },
+      onProgress: (done, total) => bar.show(done, total),
+    })
+    bar.stop(`${counted(result.tally.settled, 'trade')} settled`)
+    if (result.stoppedAtFault) say('stopped at this line (--strict); none after it was taken')
+    if (result.cut !== null) say(result.cut)
+    await settlement.pool.stop(STOP_MS)
+    const report = await verifyBooks(opened.database, {
+      deadLettersEnabled: config.settlement.deadLetterQueueEnabled,
+    })
+    const print = options.json === true ? jsonOf : textOf
+    process.stdout.write(print(result, report, errors, settlement.rail))
+    if (signal.aborted) say(INTERRUPTED)
+    return statusOf(result, report, signal.aborted)
+  } catch (error) {
+    throw await loss.behind(error)
+  } finally {
+    await settlement.pool.stop(loss.isKnown() ? 0 : STOP_MS)
+  }
+}
+
+function say(message: string): void {
+  process.stderr.write(`legwork: ${message}\n`)
 }
 
 function statusOf(result: ReplayResult, report: VerifyReport, interrupted: boolean): ExitStatus {

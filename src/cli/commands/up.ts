@@ -8,7 +8,8 @@ import type { Rail } from '../../core/settlement.ts'
 import { createLogger } from '../../log.ts'
 import { createSettlement, type OpenDatabase, openConfiguredDatabase, type SettlementService } from '../../main.ts'
 import { settlingConfigOf } from '../config.ts'
-import { CommandError, EXIT, type ExitStatus } from '../exit-status.ts'
+import { EXIT, type ExitStatus } from '../exit-status.ts'
+import { type Loss, watchLoss } from '../loss.ts'
 import type { CommonOptions } from '../main.ts'
 import { interruption } from '../signals.ts'
 
@@ -25,8 +26,11 @@ export async function upCommand(options: UpCommandOptions, version: string): Pro
   const config = settlingConfigOf(options)
   const signal = interruption()
   const opened = await openConfiguredDatabase(config, createLogger('warn'))
+  const loss = watchLoss(opened)
   try {
-    return await serve(config, opened, signal, version, options.json === true)
+    return await serve(config, opened, loss, signal, version, options.json === true)
+  } catch (error) {
+    throw await loss.behind(error)
   } finally {
     await opened.close()
   }
@@ -35,6 +39,7 @@ export async function upCommand(options: UpCommandOptions, version: string): Pro
 async function serve(
   config: Config,
   opened: OpenDatabase,
+  loss: Loss,
   signal: AbortSignal,
   version: string,
   isJson: boolean,
@@ -52,10 +57,10 @@ async function serve(
     const url = await server.listen({ host: config.server.host, port: config.server.port })
     const ready = { event: 'ready', url, wallet_url: url, pid: process.pid }
     process.stdout.write(isJson ? `${JSON.stringify(ready)}\n` : welcome(url, config, settlement.rail))
-    return await ended(opened, signal)
+    return await ended(loss, signal)
   } finally {
     await server.close()
-    await settlement.pool.stop(STOP_MS)
+    await settlement.pool.stop(loss.isKnown() ? 0 : STOP_MS)
   }
 }
 
@@ -80,14 +85,11 @@ function serverOf(
 }
 
 /** Resolves when the server is to stop. A database that is lost ends it: whoever starts it again finds all as it was. */
-async function ended({ server }: OpenDatabase, signal: AbortSignal): Promise<ExitStatus> {
+async function ended(loss: Loss, signal: AbortSignal): Promise<ExitStatus> {
   const stopped = signal.aborted ? Promise.resolve() : once(signal, 'abort')
-  const lost = await Promise.race([stopped.then(() => null), server?.lost ?? new Promise<never>(() => {})])
-  if (lost === null) return EXIT.done
-  throw new CommandError(
-    EXIT.unreachable,
-    `PostgreSQL has ended; nothing is lost, start again. Its last words:\n${lost}`,
-  )
+  const lost = await Promise.race([stopped.then(() => null), loss.known])
+  if (lost !== null) throw lost
+  return EXIT.done
 }
 
 function adminKeyFile({ dataDir }: Config): string {
