@@ -26,7 +26,8 @@ export interface Network {
   readonly tell: (what: string) => void
 }
 
-const TIMEOUT_MS = 200
+/** Before a sender gives up waiting, unless the wallet is only slow. */
+const TIMEOUT_MS = 50
 const LIMIT = { outcome: 'refused', code: 'LIMIT_REACHED', detail: 'not now' } as const
 const SILENCE = { code: 'TIMEOUT', detail: 'no answer came', retryAfterMs: null } as const
 
@@ -73,7 +74,7 @@ function walletTrip<Done>({ chance, weather, tell }: Network, what: string): Tri
   if (weather.outage === 'silent') return chance.is(0.5) ? told('late', late()) : told('lost on its way', silent(null))
   if (!chance.is(weather.walletFaults))
     return told('fine', { arrivesAfterMs: thereMs, answersAfterMs: backMs, answer: certain })
-  switch (chance.int(0, 5)) {
+  switch (chance.int(0, 6)) {
     case 0:
       return told('lost on its way', silent(null))
     case 1:
@@ -84,6 +85,8 @@ function walletTrip<Done>({ chance, weather, tell }: Network, what: string): Tri
       return told('busy', deferred(true, chance.is(0.3) ? chance.int(1, 5000) : null))
     case 4:
       return told('nobody there', deferred(false, null))
+    case 5:
+      return told('slow', { arrivesAfterMs: thereMs, answersAfterMs: chance.int(500, 20_000), answer: certain })
     default:
       return told('the client throws', { ...silent(chance.is(0.5) ? thereMs : null), answer: broken })
   }

@@ -47,7 +47,7 @@ const POLICY = {
   undoSlowRetryMs: 20_000,
 } as const
 /** With the time its sender waits: shorter than any two refusals of a leg in doubt take. */
-const LATEST_AT_BASIC_MS = 1_000
+const LATEST_AT_BASIC_MS = 1_400
 
 const SILENT = createLogger('silent')
 
@@ -206,7 +206,7 @@ function startProcess(world: World): Process {
     workerPoolSize: 1,
     queueCapacity: chance.pick([1, 4, 50]),
     leaseMs: LEASE_MS,
-    pollMs: chance.pick([500, 3_000]),
+    pollMs: chance.pick([1_000, 3_000]),
   })
   const waitsForRoom = chance.is(0.3)
   const intake = createIntake({ store: processStore, pool, clock: host.clock, rail, legOrder, waitsForRoom })
