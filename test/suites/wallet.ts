@@ -50,7 +50,7 @@ function settlement(change: Partial<SettlementCall> = {}): SettlementCall {
 
 /** The promises of wallet-protocol.md, as far as the port shows them; every implementation keeps all of them. */
 export function walletSuite(name: string, make: MakeWallet): void {
-  describe.each<WalletLevel>(['basic', 'reversals', 'settlements'])(`${name} at level %s`, level => {
+  describe.each<WalletLevel>(['basic', 'reversals', 'batch', 'settlements'])(`${name} at level %s`, level => {
     let wallet: BookedWallet
     const remembers = level !== 'basic'
 
@@ -310,7 +310,8 @@ export function walletSuite(name: string, make: MakeWallet): void {
       await expectConserved()
     })
 
-    if (level === 'reversals') return
+    // A batch is many calls of the port: only the atomic rail asks for more.
+    if (level !== 'settlements') return
 
     test('W-7 a settlement applies all its legs at once', async () => {
       await deposit(BUYER, 'USDT', 50n)

@@ -125,6 +125,7 @@ export const BalanceView = Type.Object({
   held: Type.String(),
   total: Type.String(),
 })
+export type BalanceView = Static<typeof BalanceView>
 
 export const EntriesQuery = Type.Object(
   {

@@ -1,20 +1,26 @@
 /** Items of a call that stand alone: each is checked by itself, and refused by itself. */
-import type { FastifyRequest } from 'fastify'
+import type { FastifySchemaValidationError } from 'fastify'
 import type { Static, TSchema } from 'typebox'
 import type { Problem } from '../contract.ts'
 import { malformed } from '../faults.ts'
 import type { RefusedItem } from './contract.ts'
 import type { Read } from './reading.ts'
 
+/** The server's validator for a schema, compiled once for each. */
+export type CompileSchema = (schema: TSchema) => {
+  (value: unknown): unknown
+  errors?: readonly FastifySchemaValidationError[] | null
+}
+
 /** Checks an item as the server checks a request's parts. */
-export function checkItem<Schema extends TSchema>(
-  request: FastifyRequest,
-  schema: Schema,
-  item: unknown,
-): Read<Static<Schema>> {
-  const validate = request.compileValidationSchema(schema)
-  if (validate(item) === true) return { value: item as Static<Schema> }
-  return { problem: malformed(validate.errors ?? [], 'item') }
+export type Check = <Schema extends TSchema>(schema: Schema, item: unknown) => Read<Static<Schema>>
+
+export function checkWith(compile: CompileSchema): Check {
+  return <Schema extends TSchema>(schema: Schema, item: unknown) => {
+    const validate = compile(schema)
+    if (validate(item) === true) return { value: item as Static<Schema> }
+    return { problem: malformed(validate.errors ?? [], 'item') }
+  }
 }
 
 const LONGEST_KEY = 128

@@ -3,7 +3,7 @@ import type { BookedWallet } from '../../wallet/wallet.ts'
 import type { App } from '../app.ts'
 import { balanceShowRoute } from './routes/balance-show.ts'
 import { batchApplyRoute } from './routes/batch-apply.ts'
-import { capabilitiesShowRoute } from './routes/capabilities-show.ts'
+import { capabilitiesShowRoute, reaches } from './routes/capabilities-show.ts'
 import { entriesListRoute } from './routes/entries-list.ts'
 import { keyReverseRoute } from './routes/key-reverse.ts'
 import { keyShowRoute } from './routes/key-show.ts'
@@ -18,16 +18,21 @@ export interface WalletServices {
   readonly assets: ReadonlyMap<string, Asset>
 }
 
-/** The wallet protocol over HTTP (docs/wallet-protocol.md), for operator and admin keys; `app` asks for the key. */
+/**
+ * The wallet protocol over HTTP (docs/wallet-protocol.md), for operator and admin keys; `app` asks for the key. What the
+ * wallet's level does not have is not there at all: that a wallet of level `basic` does not know `/v1/capabilities` is how a
+ * client tells.
+ */
 export async function walletRoutes(app: App, services: WalletServices): Promise<void> {
-  const { batchMax, settlementsMax } = await services.wallet.capabilities()
+  const { level, batchMax, settlementsMax } = await services.wallet.capabilities()
   operationApplyRoutes(app, services)
+  balanceShowRoute(app, services)
+  if (!reaches(level, 'reversals')) return
   keyReverseRoute(app, services)
   keyShowRoute(app, services)
-  balanceShowRoute(app, services)
-  batchApplyRoute(app, services, batchMax)
-  settlementsApplyRoute(app, services, settlementsMax)
   entriesListRoute(app, services)
   totalsListRoute(app, services)
   capabilitiesShowRoute(app, services)
+  if (reaches(level, 'batch')) batchApplyRoute(app, services, batchMax)
+  if (reaches(level, 'settlements')) settlementsApplyRoute(app, services, settlementsMax)
 }

@@ -25,3 +25,8 @@ export function capabilitiesShowRoute(app: App, { wallet, assets }: WalletServic
     }
   })
 }
+
+/** Whether a wallet of a level has what another one has. */
+export function reaches(level: WalletLevel, needed: WalletLevel): boolean {
+  return LEVELS.indexOf(level) >= LEVELS.indexOf(needed)
+}

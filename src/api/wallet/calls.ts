@@ -1,0 +1,102 @@
+/**
+ * What the wallet's calls come to, from a body that its schema has accepted to what is answered. The routes write it, and
+ * so does the lean server: whatever the way in, a call is read, made and answered here.
+ */
+import type { FastifyBaseLogger } from 'fastify'
+import type { Static } from 'typebox'
+import { formatDecimal } from '../../core/money.ts'
+import type { Problem } from '../contract.ts'
+import { problemOf } from '../problem.ts'
+import { problemOfOutcome, viewOperation } from './answers.ts'
+import {
+  type BalanceParams,
+  type BalanceView,
+  type BatchResult,
+  type OperationBody,
+  OperationItem,
+  type OperationView,
+  ReversalItem,
+  type ReversalView,
+  SettlementItem,
+  type SettlementResult,
+} from './contract.ts'
+import { type Check, refusedItem } from './items.ts'
+import type { WalletServices } from './plugin.ts'
+import { readOperation, readSettlement, scaleOf } from './reading.ts'
+
+/** What a call needs besides its body. */
+export interface Calling extends WalletServices {
+  readonly log: FastifyBaseLogger
+}
+
+/** `isReplayed`: this is the answer that the key's first call got. */
+export type Said<Body> = { readonly body: Body; readonly isReplayed: boolean } | { readonly problem: Problem }
+
+/** A debit or credit. */
+export async function applyOperation(
+  body: OperationBody,
+  identity: { readonly key: string; readonly type: 'debit' | 'credit' },
+  { wallet, assets, log }: Calling,
+): Promise<Said<OperationView>> {
+  const read = readOperation(body, identity, assets)
+  if ('problem' in read) return read
+  const outcome = await wallet.apply(read.value)
+  if (outcome.outcome !== 'applied') return { problem: problemOfOutcome(outcome, assets, log) }
+  const view = viewOperation(read.value, outcome, scaleOf(assets, read.value.currency))
+  return { body: view, isReplayed: outcome.replayed }
+}
+
+export async function reverseKey(key: string, { wallet, assets, log }: Calling): Promise<Said<ReversalView>> {
+  const outcome = await wallet.reverse(key)
+  if (outcome.outcome !== 'applied') return { problem: problemOfOutcome(outcome, assets, log) }
+  const { replayed } = outcome
+  return { body: { key, status: outcome.done.status, replayed }, isReplayed: replayed }
+}
+
+export async function showBalance(
+  { user_id, currency }: Static<typeof BalanceParams>,
+  { wallet, assets }: WalletServices,
+): Promise<Said<BalanceView>> {
+  const balance = await wallet.balance(user_id.toLowerCase(), currency)
+  if (balance === null) return { problem: problemOf('UNKNOWN_CURRENCY', `no account can hold ${currency}`) }
+  const text = (units: bigint): string => formatDecimal(units, scaleOf(assets, currency))
+  const { userId, available, held, total } = balance
+  const body = { user_id: userId, currency, available: text(available), held: text(held), total: text(total) }
+  return { body, isReplayed: false }
+}
+
+/** One of a batch. Each stands alone: it is checked by itself, and refused by itself. */
+export async function applyItem(item: unknown, calling: Calling, check: Check): Promise<BatchResult> {
+  if (isReversal(item)) {
+    const checked = check(ReversalItem, item)
+    return resultOf(item, 'problem' in checked ? checked : await reverseKey(checked.value.key, calling))
+  }
+  const checked = check(OperationItem, item)
+  if ('problem' in checked) return refusedItem(item, checked.problem)
+  const { key, type, ...body } = checked.value
+  return resultOf(item, await applyOperation(body, { key, type }, calling))
+}
+
+function resultOf<Body extends BatchResult>(item: unknown, said: Said<Body>): BatchResult {
+  return 'problem' in said ? refusedItem(item, said.problem) : said.body
+}
+
+/** One settlement of a call. */
+export async function settleItem(
+  item: unknown,
+  { wallet, assets, log }: Calling,
+  check: Check,
+): Promise<SettlementResult> {
+  const checked = check(SettlementItem, item)
+  if ('problem' in checked) return { ...refusedItem(item, checked.problem), replayed: false }
+  const read = readSettlement(checked.value, assets)
+  if ('problem' in read) return { ...refusedItem(item, read.problem), replayed: false }
+  const outcome = await wallet.settle(read.value)
+  return outcome.outcome === 'applied'
+    ? { key: read.value.key, status: 'settled', replayed: outcome.replayed }
+    : { ...refusedItem(item, problemOfOutcome(outcome, assets, log)), replayed: false }
+}
+
+function isReversal(item: unknown): boolean {
+  return typeof item === 'object' && item !== null && Reflect.get(item, 'type') === 'reversal'
+}
