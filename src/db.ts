@@ -76,7 +76,9 @@ export async function transactionOnce<Result>(
   try {
     await connection.query('begin')
     const result = await work(connection)
-    await connection.query('commit')
+    const { command } = await connection.query('commit')
+    // Where `work` swallowed an error of a statement, PostgreSQL answers a commit with a rollback, and no error.
+    if (command !== 'COMMIT') throw new Error(`a transaction ended in ${command}, since an error in it was swallowed`)
     return result
   } catch (error) {
     await connection.query('rollback').catch((rollbackError: Error) => {
