@@ -113,7 +113,7 @@ function makeTrades({ trades, users }: BenchOptions): readonly Trade[] {
     const accepted = acceptTrade(input, market, config.settlement.feeUserId)
     if ('faults' in accepted) throw new Error(JSON.stringify(accepted.faults))
     const { notional } = accepted.trade
-    const charged = withFees(accepted.trade, feeOf(notional, market.takerFee), feeOf(notional, market.makerFee))
+    const charged = withFees(accepted.trade, market, feeOf(notional, market.takerFee), feeOf(notional, market.makerFee))
     if ('faults' in charged) throw new Error(JSON.stringify(charged.faults))
     return charged.trade
   })

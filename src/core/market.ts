@@ -1,4 +1,4 @@
-import { MAX_DIGITS, placesOf, type Rounding } from './money.ts'
+import { placesOf, type Rounding } from './money.ts'
 
 /** Something that can be owned: `code` is `[A-Z0-9]{1,20}`, `scale` the places of its smallest unit, 0 to 18. */
 export interface Asset {
@@ -58,6 +58,3 @@ export function marketFault(market: Market): string | null {
   }
   return null
 }
-
-/** The bound on any amount of an asset, in its smallest unit: what fits the digits every edge allows. */
-export const MAX_UNITS: bigint = 10n ** BigInt(MAX_DIGITS) - 1n

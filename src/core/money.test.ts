@@ -1,7 +1,15 @@
 import { Decimal } from 'decimal.js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { divideRounded, formatDecimal, parseDecimal, parseStored, placesOf, type Rounding } from './money.ts'
+import {
+  divideRounded,
+  formatDecimal,
+  hasTooManyDigits,
+  parseDecimal,
+  parseStored,
+  placesOf,
+  type Rounding,
+} from './money.ts'
 
 const Exact = Decimal.clone({ precision: 200, toExpNeg: -200, toExpPos: 200 })
 
@@ -115,4 +123,23 @@ describe('division names its rounding', () => {
   ] as const)('%s tenths, %s, are %s', (tenths, rounding, whole) => {
     expect(divideRounded(tenths, 10n, rounding)).toBe(whole)
   })
+})
+
+test.each<[string, bigint, number, boolean]>([
+  ['38 digits without places', 10n ** 38n - 1n, 0, false],
+  ['39 digits', 10n ** 38n, 0, true],
+  ['38 digits of whole coins', (10n ** 38n - 1n) * 10n ** 8n, 8, false],
+  ['one unit more than that', (10n ** 38n - 1n) * 10n ** 8n + 1n, 8, true],
+  ['10^30 coins and a unit', 10n ** 38n + 1n, 8, true],
+  ['10^30 coins', 10n ** 38n, 8, false],
+  ['zero', 0n, 18, false],
+  ['the same below zero', -(10n ** 38n), 0, true],
+])('digits are counted by value: %s', (_, units, scale, isTooMany) => {
+  expect(hasTooManyDigits(units, scale)).toBe(isTooMany)
+  expect(typeof parseDecimal(formatDecimal(units, scale), scale) === 'bigint').toBe(!isTooMany)
+})
+
+test('what was stored is read back however many digits a sum has, and a text that does not fit throws', () => {
+  expect(parseStored(`${'9'.repeat(45)}.5`, 1)).toBe(BigInt(`${'9'.repeat(45)}5`))
+  expect(() => parseStored('1.25', 1)).toThrow('does not fit 1 places')
 })

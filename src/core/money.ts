@@ -22,12 +22,16 @@ const MAX_TEXT = 100
  * 10^-scale. Places count by value: `"1.500"` has one. A leading minus is read; whoever wants none says so after.
  */
 export function parseDecimal(text: string, scale: number): bigint | DecimalFault {
+  return read(text, scale, MAX_DIGITS)
+}
+
+function read(text: string, scale: number, maxDigits: number): bigint | DecimalFault {
   if (text.length > MAX_TEXT) return 'too_many_digits'
   const match = PLAIN.exec(text)
   if (match === null) return 'not_a_number'
   const [, sign, whole = '', places = ''] = match
   const significant = places.replace(/0+$/, '')
-  if (whole.replace(/^0+/, '').length + significant.length > MAX_DIGITS) return 'too_many_digits'
+  if (whole.replace(/^0+/, '').length + significant.length > maxDigits) return 'too_many_digits'
   if (significant.length > scale) return 'too_many_places'
   const units = BigInt(whole + significant.padEnd(scale, '0'))
   return sign === '-' ? -units : units
@@ -35,9 +39,18 @@ export function parseDecimal(text: string, scale: number): bigint | DecimalFault
 
 /** Reads an amount that was stored before; one that does not fit any more is a bug or a damaged table, and throws. */
 export function parseStored(text: string, scale: number): bigint {
-  const units = parseDecimal(text, scale)
+  const units = read(text, scale, MAX_TEXT)
   if (typeof units !== 'bigint') throw new Error(`stored amount ${text} does not fit ${scale} places: ${units}`)
   return units
+}
+
+const TOO_MANY = 10n ** BigInt(MAX_DIGITS)
+
+/** Whether an amount has more digits, by value, than any edge can show. */
+export function hasTooManyDigits(units: bigint, scale: number): boolean {
+  let digits = units < 0n ? -units : units
+  for (let places = scale; digits >= TOO_MANY && places > 0 && digits % 10n === 0n; places--) digits /= 10n
+  return digits >= TOO_MANY
 }
 
 /** Writes units of 10^-scale as the canonical decimal text: no exponent, no trailing zeros, `-` only below zero. */

@@ -22,9 +22,13 @@ export function turn(settlement: Settlement, index: number, retryAfterMs: number
   const turned: Settlement = { ...settlement, phase: 'backward', rollback: 'running', undoAttempts: 0, failure }
   // The wallet that asked for a pause is the one the undo would go to.
   if (askedMs(retryAfterMs) > 0) return wait(turned, context.now + askedMs(retryAfterMs))
-  const { settlement: after, effects } = takeBack(turned, context)
-  const isSaved = effects[0]?.type === 'save'
-  return { settlement: after, effects: isSaved ? effects : [{ type: 'save' }, ...effects] }
+  return savedFirst(takeBack(turned, context))
+}
+
+/** What was decided or learnt is stored before the call that follows from it. */
+function savedFirst({ settlement, effects }: Next): Next {
+  const isStored = effects[0]?.type !== 'apply' && effects[0]?.type !== 'undo'
+  return { settlement, effects: isStored ? effects : [{ type: 'save' }, ...effects] }
 }
 
 /** Nobody sends a leg before the one in front of it is applied, so one that is refused was the last that was sent. */
@@ -101,7 +105,8 @@ export function inquiryAnswered(settlement: Settlement, event: Answered, context
       return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
     case 'refused':
       if (stepAt(learnt, event.step).state === 'refused') {
-        return takeBack({ ...neverSentAfter(learnt, event.step), undoAttempts: 0 }, context)
+        // Asked again after a crash, with earlier legs undone, it could be applied: a pay-out of what nobody has paid in.
+        return savedFirst(takeBack({ ...neverSentAfter(learnt, event.step), undoAttempts: 0 }, context))
       }
       return wait(learnt, now + backoffMs(policy, policy.undoBackoffMs, 1, event.random, null))
     case 'deferred':

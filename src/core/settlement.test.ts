@@ -491,6 +491,21 @@ describe('S-3 a wallet without reversals', () => {
     ])
   })
 
+  test('stores that a leg in doubt was refused after all before it undoes the legs in front: it could be applied later', () => {
+    const script: readonly Word[] = ['applied', ...times(4, 'lost'), 'refused', 'refused', 'crash', 'applied']
+    const { lines, settlement } = tell(withoutReversals(TWO), script)
+    expect(lines.slice(-7)).toEqual([
+      'apply t:0:buyer-credit',
+      'wait 1000 ms',
+      'apply t:0:buyer-credit',
+      'save',
+      'undo t:0:buyer-debit',
+      'undo t:0:buyer-debit',
+      'failed, rollback complete',
+    ])
+    expect(settlement.steps[1]).toMatchObject({ state: 'refused', inDoubt: false })
+  })
+
   test('legs in doubt are asked oldest first: nobody is credited what nobody has paid', () => {
     const { lines } = tell(withoutReversals(BUYER_FIRST), ['crash', ...times(4, 'lost'), 'refused', 'refused'])
     expect(lines.slice(-5)).toEqual([

@@ -3,8 +3,8 @@ import { BTC_USDT, FEES, makeTrade, tradeInput } from '../../test/support/trades
 import type { Market } from './market.ts'
 import { acceptTrade, type TradeInput } from './trade.ts'
 
-/** With eight places it has 38 digits, and twice of it has 39. */
-const HUGE = '9'.repeat(30)
+/** It has 38 digits, and twice of it has 39. */
+const HUGE = '9'.repeat(38)
 
 function faultsOf(change: Partial<TradeInput>, market: Market | undefined = BTC_USDT) {
   const result = acceptTrade(tradeInput(change), market, FEES)

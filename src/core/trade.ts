@@ -1,5 +1,5 @@
-import { MAX_UNITS, type Market } from './market.ts'
-import { type DecimalFault, divideRounded, parseDecimal } from './money.ts'
+import type { Market } from './market.ts'
+import { type DecimalFault, divideRounded, hasTooManyDigits, parseDecimal } from './money.ts'
 
 /** A match of two orders, as it is kept: nothing of it ever changes. Amounts are in the smallest unit of their asset. */
 export interface Trade {
@@ -81,19 +81,20 @@ export function acceptTrade(
   }
   const { base, quote } = market
   const trade = { ...input, base: base.code, quote: quote.code, price, quantity, notional, feeUserId }
-  return withFees({ ...trade, buyerFee: 0n, sellerFee: 0n }, buyerFee, sellerFee)
+  return withFees({ ...trade, buyerFee: 0n, sellerFee: 0n }, market, buyerFee, sellerFee)
 }
 
 /** The trade with other fees, or what is wrong with them: an amount of it may not exceed what an edge can show. */
 export function withFees(
   trade: Trade,
+  { quote }: Market,
   buyerFee: bigint,
   sellerFee: bigint,
 ): { readonly trade: Trade } | { readonly faults: readonly TradeFault[] } {
   const { notional } = trade
   const faults = [...feeFaults(notional, buyerFee, sellerFee)]
   const amounts = [notional, notional + buyerFee, notional - sellerFee, -(buyerFee + sellerFee)]
-  if (amounts.some(amount => amount > MAX_UNITS)) {
+  if (amounts.some(amount => hasTooManyDigits(amount, quote.scale))) {
     faults.push({ field: 'price', code: 'INVALID_PRICE', detail: 'price × quantity with its fees has over 38 digits' })
   }
   return faults.length > 0 ? { faults } : { trade: { ...trade, buyerFee, sellerFee } }

@@ -283,5 +283,5 @@ function tradeOf(
   // Where the file does not say who was the maker, the buyer pays as the taker.
   const buyerFee = feeOf(trade.notional, rate(isBuyerMaker === true))
   const sellerFee = feeOf(trade.notional, rate(isBuyerMaker !== true))
-  return withFees(trade, buyerFee, sellerFee)
+  return withFees(trade, market, buyerFee, sellerFee)
 }

@@ -7,8 +7,8 @@
  * or not there was anything to undo, so that an original that arrives late can do no harm.
  */
 import { hash } from 'node:crypto'
-import { type Asset, MAX_UNITS } from '../core/market.ts'
-import { formatDecimal, MAX_SCALE } from '../core/money.ts'
+import type { Asset } from '../core/market.ts'
+import { formatDecimal, hasTooManyDigits, MAX_SCALE } from '../core/money.ts'
 import { changeOf, keyFault, operationFault, type RequestFault, settlementFault } from './protocol.ts'
 import type {
   Entry,
@@ -294,7 +294,7 @@ class Batch {
   #accountObstacle(userId: string, currency: string, change: bigint): Refusal | null {
     const { balance, mayOverdraw } = this.#account(userId, currency).after
     const after = balance + change
-    if (after > MAX_UNITS || after < -MAX_UNITS) {
+    if (hasTooManyDigits(after, this.#view.assets.get(currency)?.scale ?? 0)) {
       return { code: 'INVALID_AMOUNT', detail: `the balance of account ${userId} would have over 38 digits` }
     }
     if (change >= 0n || after >= 0n || mayOverdraw) return null

@@ -5,7 +5,8 @@
  * Faults can be injected by key and attempt: what a caller sees of a network, and what the wallet did meanwhile.
  */
 import type { Clock } from '../clock.ts'
-import { type Asset, MAX_UNITS } from '../core/market.ts'
+import type { Asset } from '../core/market.ts'
+import { hasTooManyDigits } from '../core/money.ts'
 import { changeOf, keyFault, operationFault, settlementFault } from './protocol.ts'
 import type {
   BookedWallet,
@@ -80,7 +81,7 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
       const own = movements.filter(each => each.userId === userId && each.currency === currency)
       const change = own.reduce((sum, each) => sum + changeOf(each), 0n)
       const before = balanceOf(userId, currency)
-      if (before + change > MAX_UNITS || before + change < -MAX_UNITS) {
+      if (hasTooManyDigits(before + change, assets.get(currency)?.scale ?? 0)) {
         return { code: 'INVALID_AMOUNT', detail: 'the balance would have over 38 digits' }
       }
       if (change < 0n && before + change < 0n && userId !== feeUserId) {
