@@ -9,6 +9,10 @@ export type MakeWallet = (level: WalletLevel) => Promise<BookedWallet>
 const TRADE = '00000000-0000-4000-9000-00000000aaaa'
 const OTHER = '00000000-0000-4000-8000-00000000000c'
 
+/** One whole coin; and what has 38 digits, the most there may be. */
+const UNIT = 10n ** 8n
+const MOST = (10n ** 38n - 1n) * UNIT
+
 let made = 0
 
 function operation(change: Partial<Operation> = {}): Operation {
@@ -155,7 +159,7 @@ export function walletSuite(name: string, make: MakeWallet): void {
       ['no trade', 'INVALID_REQUEST', { tradeId: null }],
       ['an amount of zero', 'INVALID_AMOUNT', { amount: 0n }],
       ['an amount below zero', 'INVALID_AMOUNT', { amount: -1n }],
-      ['an amount of 39 digits', 'INVALID_AMOUNT', { amount: 10n ** 38n }],
+      ['an amount of 39 digits', 'INVALID_AMOUNT', { amount: 10n ** 38n * UNIT }],
       ['a user that is no UUID', 'INVALID_REQUEST', { userId: 'bob' }],
     ])('%s is refused as a request and leaves no trace', async (_, code, change) => {
       expect(await wallet.apply(operation(change))).toMatchObject({ outcome: 'refused', code })
@@ -163,12 +167,12 @@ export function walletSuite(name: string, make: MakeWallet): void {
     })
 
     test('a balance never grows beyond 38 digits', async () => {
-      await deposit(BUYER, 'USDT', 10n ** 38n - 1n)
+      await deposit(BUYER, 'USDT', MOST)
       expect(await wallet.apply(operation({ amount: 1n }))).toMatchObject({
         outcome: 'refused',
         code: 'INVALID_AMOUNT',
       })
-      expect(await totalOf(BUYER, 'USDT')).toBe(10n ** 38n - 1n)
+      expect(await totalOf(BUYER, 'USDT')).toBe(MOST)
     })
 
     test('W-5 the fee account alone may go below zero', async () => {
