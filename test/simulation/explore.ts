@@ -342,9 +342,13 @@ function assertAllowed(world: World, worker: Worker, effect: Effect, plan: Plan)
 }
 
 function check({ stored: at, wallet }: World, plan: Plan): void {
+  let before = 1
   for (const name of plan.steps) {
     const net = netEffect(wallet, name)
     if (net < 0 || net > 1) throw new Error(`${name} counts ${net} times: ${JSON.stringify({ at, wallet })}`)
+    if (net > before)
+      throw new Error(`${name} counts, and the leg before it does not: ${JSON.stringify({ at, wallet })}`)
+    before = net
     if (at?.phase === 'failed' && net !== 0)
       throw new Error(`${name} stays applied in a settlement that failed: ${JSON.stringify({ at, wallet })}`)
     const isDue = name !== 'fee' || at?.fee === 'none'
