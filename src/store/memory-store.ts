@@ -107,22 +107,23 @@ export function createMemoryStore(): MemoryStore {
     trades.set(tradeId, { ...before, status, settledAtMs, retryCount, failureReason, settlement })
     if (each.isEnded) queue.delete(tradeId)
     else if (!each.keepsLease) move(tradeId, { owner: null, dueAtMs: each.dueAtMs })
-    if (each.letter === 'close') closeLetter(tradeId, atMs)
+    if (each.letter === 'close') closeLetter(tradeId, each.isEnded, atMs)
     else if (each.letter !== null) openLetter(tradeId, each.letter, atMs)
     return true
   }
 
   function openLetter(tradeId: string, letter: Letter, atMs: number): void {
     const before = letters.get(tradeId)
-    const goesOn = before !== undefined && before.status !== 'resolved'
+    const goesOn = before !== undefined && before.status !== 'resolved' && before.kind === letter.kind
     const firstFailedAtMs = goesOn ? before.firstFailedAtMs : atMs
     const times = { firstFailedAtMs, lastFailedAtMs: atMs, resolvedAtMs: null }
     letters.set(tradeId, { tradeId, ...letter, status: 'open', ...times })
   }
 
-  function closeLetter(tradeId: string, atMs: number): void {
+  function closeLetter(tradeId: string, isEnded: boolean, atMs: number): void {
     const before = letters.get(tradeId)
     if (before === undefined || before.status === 'resolved') return
+    if (before.kind === 'fee' && !isEnded) return
     letters.set(tradeId, { ...before, status: 'resolved', resolvedAtMs: atMs })
   }
 

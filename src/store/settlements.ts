@@ -1,5 +1,6 @@
 import type { Instruments } from '../core/instruments.ts'
 import { arrayOf, type Connection, type Database, transaction } from '../db.ts'
+import { addCounts } from './counts.ts'
 import { type ClaimedRow, claimedOf } from './rows.ts'
 import type { Claimed, Lease, SettlementRecord } from './store.ts'
 import { TRADE_COLUMNS } from './trades.ts'
@@ -15,6 +16,7 @@ const CLAIM = `
     select trade_id, lease_owner is not null as resumed
     from open_settlements
     where due_at <= $1
+      and not (select paused from settlement_switch where only_row)
     order by due_at
     limit $2
     for update skip locked
@@ -53,13 +55,18 @@ const SETTLE = `
       and o.lease_token = d.token
       and o.lease_owner = $3
     returning o.trade_id, o.lease_token
+  ), settled as (
+    update trades t
+    set settlement_status = 'SETTLED', settled_at = coalesce(t.settled_at, $4), settlement_retry_count = 0,
+      settlement = null, failure_reason = null
+    from ended
+    where t.id = ended.trade_id
+    returning t.id, ended.lease_token as token, t.settled_at = $4 as is_first
+  ), counted as (
+    ${addCounts('settled', 'select count(*) filter (where is_first) from settled')}
   )
-  update trades t
-  set settlement_status = 'SETTLED', settled_at = coalesce(t.settled_at, $4), settlement_retry_count = 0,
-    settlement = null, failure_reason = null
-  from ended
-  where t.id = ended.trade_id
-  returning t.id, ended.lease_token as token`
+  select id, token
+  from settled`
 
 /** One that is at its good end after all is no longer open. */
 const RECORD = `
@@ -81,7 +88,8 @@ const RECORD = `
     update open_settlements o
     -- Who keeps the lease keeps it as it stands: it may have been renewed meanwhile.
     set due_at = case when d.keeps_lease then o.due_at else d.due_at end,
-      lease_owner = case when d.keeps_lease then o.lease_owner end
+      lease_owner = case when d.keeps_lease then o.lease_owner end,
+      owes_fee = coalesce(d.settlement ->> 'fee' in ('owed', 'parked'), false)
     from d
     where not d.is_ended
       and o.trade_id = d.id
@@ -92,18 +100,35 @@ const RECORD = `
     select trade_id, lease_token from ended
     union all
     select trade_id, lease_token from left_open
+  ), before as (
+    select t.id, t.settlement_status as status, t.settlement_retry_count as retry_count
+    from trades t
+    join d on d.id = t.id
+  ), changed as (
+    update trades t
+    set settlement_status = d.status,
+      settled_at = case when d.status = 'SETTLED' then coalesce(t.settled_at, d.at) end,
+      settlement_retry_count = d.retry_count,
+      failure_reason = d.failure_reason,
+      settlement = d.settlement
+    from d
+    -- A process that took its own expired lease over may bring a stale record beside the one that counts.
+    join ours on ours.trade_id = d.id and ours.lease_token = d.token
+    where t.id = d.id
+    returning t.id, ours.lease_token as token, d.status, d.retry_count
+  ), counted as (
+    ${addCounts(
+      'settled, failed, retries',
+      `
+      select count(*) filter (where c.status = 'SETTLED') - count(*) filter (where b.status = 'SETTLED'),
+        count(*) filter (where c.status = 'SETTLEMENT_FAILED') - count(*) filter (where b.status = 'SETTLEMENT_FAILED'),
+        coalesce(sum(greatest(c.retry_count - b.retry_count, 0)), 0)
+      from changed c
+      join (select distinct * from before) b on b.id = c.id`,
+    )}
   )
-  update trades t
-  set settlement_status = d.status,
-    settled_at = case when d.status = 'SETTLED' then coalesce(t.settled_at, d.at) end,
-    settlement_retry_count = d.retry_count,
-    failure_reason = d.failure_reason,
-    settlement = d.settlement
-  from d
-  -- A process that took its own expired lease over may bring a stale record beside the one that counts.
-  join ours on ours.trade_id = d.id and ours.lease_token = d.token
-  where t.id = d.id
-  returning t.id, ours.lease_token as token`
+  select id, token
+  from changed`
 
 const OPEN_LETTERS = `
   insert into dead_letters as l (
@@ -116,15 +141,20 @@ const OPEN_LETTERS = `
   on conflict (trade_id) do update
   set kind = excluded.kind, code = excluded.code, last_error = excluded.last_error, attempts = excluded.attempts,
     rollback = excluded.rollback, status = 'open', last_failed_at = excluded.last_failed_at,
-    first_failed_at = case when l.status = 'resolved' then excluded.first_failed_at else l.first_failed_at end,
+    first_failed_at = case
+      when l.status <> 'resolved' and l.kind = excluded.kind then l.first_failed_at
+      else excluded.first_failed_at
+    end,
     resolution = null, resolved_by = null, resolved_at = null, note = null`
 
+/** A letter of the fee stays until nothing is left to do; that of the settlement ends with it, also where the fee is owed. */
 const CLOSE_LETTERS = `
-  update dead_letters
-  set status = 'resolved', resolution = 'retried', resolved_by = 'legwork', resolved_at = d.at
-  from json_to_recordset($1::json) as d (trade_id uuid, at timestamptz)
-  where dead_letters.trade_id = d.trade_id
-    and dead_letters.status <> 'resolved'`
+  update dead_letters l
+  set status = 'resolved', resolution = 'retried', resolved_by = coalesce(l.retried_by, 'legwork'), resolved_at = d.at
+  from json_to_recordset($1::json) as d (trade_id uuid, at timestamptz, is_ended boolean)
+  where l.trade_id = d.trade_id
+    and l.status <> 'resolved'
+    and (l.kind = 'settlement' or d.is_ended)`
 
 /** Stores the records whose lease is still held, with their letters, in one transaction; answers one for one. */
 export async function recordSettlements(
@@ -196,7 +226,7 @@ async function recordOthers(
   const opened = ours.flatMap(letterRow)
   const closed = ours
     .filter(record => record.letter === 'close')
-    .map(record => ({ trade_id: record.tradeId, at: new Date(record.atMs) }))
+    .map(record => ({ trade_id: record.tradeId, at: new Date(record.atMs), is_ended: record.isEnded }))
   if (opened.length > 0)
     await connection.query({ name: 'open-letters', text: OPEN_LETTERS, values: [JSON.stringify(opened)] })
   if (closed.length > 0)

@@ -74,7 +74,10 @@ export interface SettlementRecord {
   readonly keepsLease: boolean
   /** Settled, and the fee collected: nothing will ever be done about it again. */
   readonly isEnded: boolean
-  /** A letter to open or bring up to date; `close`: what was open has been retried with success. */
+  /**
+   * A letter to open or bring up to date; one of the other kind takes its place. `close`: what was open has been retried
+   * with success; a letter of the fee stays until nothing is left to do.
+   */
   readonly letter: Letter | 'close' | null
 }
 

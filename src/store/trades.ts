@@ -1,5 +1,6 @@
 import type { Instruments } from '../core/instruments.ts'
 import { type Connection, type Database, transaction } from '../db.ts'
+import { addCounts } from './counts.ts'
 import { columnsOf, hasSameContent, storedTradeOf, type TradeRow, tradeOf } from './rows.ts'
 import type { Intake, IntakeResult, NewTrade, SettlementStatus, StoredTrade, TradeQuery } from './store.ts'
 
@@ -21,11 +22,15 @@ const INSERT_TRADES = `
     ) as d
     on conflict (id) do nothing
     returning id
+  ), queued as (
+    insert into open_settlements (trade_id, due_at, lease_owner, lease_token)
+    select id, $4::timestamptz, $5::uuid, case when $5::uuid is null then 0 else 1 end
+    from inserted
+  ), counted as (
+    ${addCounts('recorded', 'select count(*) from inserted')}
   )
-  insert into open_settlements (trade_id, due_at, lease_owner, lease_token)
-  select id, $4::timestamptz, $5::uuid, case when $5::uuid is null then 0 else 1 end
-  from inserted
-  returning trade_id as id`
+  select id
+  from inserted`
 
 /** Thrown inside the transaction so that nothing of the call stays. */
 class Reused extends Error {

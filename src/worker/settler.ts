@@ -194,7 +194,7 @@ function recordOf(
     atMs,
     retryCount: retryCount(settlement),
     failureReason: status === 'SETTLED' ? null : reasonOf(settlement.failure),
-    settlement: isDerivable(settlement) ? null : settlement,
+    settlement: isDerivable(settlement) && claimed.settlement?.phase !== 'settled' ? null : settlement,
     dueAtMs: effect.type === 'wait' ? effect.untilMs : effect.type === 'finish' ? effect.againAtMs : null,
     keepsLease: effect.type === 'save',
     isEnded: settlement.phase === 'settled' && settlement.fee === 'none',
@@ -233,13 +233,14 @@ function letterOf(settlement: Settlement): Letter | 'close' | null {
   const said = { code: failure?.code ?? 'UNKNOWN', lastError: reasonOf(failure) ?? 'unknown', attempts }
   if (phase === 'settled') {
     if (fee === 'parked') return { kind: 'fee', ...said, rollback: 'not_needed' }
-    return fee === 'none' && (epoch > 0 || feeEpoch > 0 || failure !== null) ? 'close' : null
+    return epoch > 0 || feeEpoch > 0 || failure !== null ? 'close' : null
   }
   if (phase !== 'failed' && phase !== 'parked') return null
   return { kind: 'settlement', ...said, rollback: rollback === 'running' ? 'incomplete' : rollback }
 }
 
-function reasonOf(failure: Failure | null): string | null {
+/** What a failure is told as. */
+export function reasonOf(failure: Failure | null): string | null {
   return failure === null ? null : `${failure.code} at ${failure.step}: ${failure.detail}`
 }
 
