@@ -6,6 +6,8 @@ import { type Connection, type Database, transaction } from '../db.ts'
 /** Assets and markets of the configuration and the database together; `add` keeps new ones and puts them in force. */
 export interface InstrumentStore extends Instruments {
   add(assets: readonly Asset[], markets: readonly Market[]): Promise<void>
+  /** Puts in force what other processes have added since. */
+  refresh(): Promise<void>
 }
 
 /**
@@ -26,7 +28,24 @@ export async function openInstruments(
     await load(database, assets, markets)
   }
   await add(configured.assets, configured.markets)
-  return { assets, markets, add }
+  return { assets, markets, add, refresh: () => load(database, assets, markets) }
+}
+
+/**
+ * Reads rows as they stand; where one is of a market or has places that another process has added since, once more with
+ * what the database knows by now. A claim that could not read one of its rows would hold all of them for nothing.
+ */
+export async function readRows<Row, Read>(
+  instruments: InstrumentStore,
+  rows: readonly Row[],
+  read: (row: Row, instruments: Instruments) => Read,
+): Promise<readonly Read[]> {
+  try {
+    return rows.map(row => read(row, instruments))
+  } catch {
+    await instruments.refresh()
+    return rows.map(row => read(row, instruments))
+  }
 }
 
 async function upsertAssets(connection: Connection, assets: readonly Asset[]): Promise<void> {

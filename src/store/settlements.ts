@@ -1,6 +1,6 @@
-import type { Instruments } from '../core/instruments.ts'
 import { arrayOf, type Connection, type Database, transaction } from '../db.ts'
 import { addCounts } from './counts.ts'
+import { type InstrumentStore, readRows } from './instruments.ts'
 import { type ClaimedRow, claimedOf } from './rows.ts'
 import type { Claimed, Lease, SettlementRecord } from './store.ts'
 import { TRADE_COLUMNS } from './trades.ts'
@@ -33,7 +33,7 @@ const CLAIM = `
 
 export async function claimDue(
   database: Database,
-  instruments: Instruments,
+  instruments: InstrumentStore,
   lease: Lease,
   limit: number,
   nowMs: number,
@@ -43,7 +43,7 @@ export async function claimDue(
     text: CLAIM,
     values: [new Date(nowMs), limit, lease.owner, new Date(lease.untilMs)],
   })
-  return rows.map(row => claimedOf(row, instruments))
+  return await readRows(instruments, rows, claimedOf)
 }
 
 /** The good end, which is nearly all of them: nothing but what can't be derived. */

@@ -1,7 +1,8 @@
 import type { Instruments } from '../core/instruments.ts'
 import { type Connection, type Database, transaction } from '../db.ts'
 import { addCounts } from './counts.ts'
-import { columnsOf, hasSameContent, storedTradeOf, type TradeRow, tradeOf } from './rows.ts'
+import { type InstrumentStore, readRows } from './instruments.ts'
+import { columnsOf, hasSameContent, storedTradeOf, type TradeRow } from './rows.ts'
 import type { Intake, IntakeResult, NewTrade, SettlementStatus, StoredTrade, TradeQuery } from './store.ts'
 
 export const TRADE_COLUMNS = `
@@ -43,7 +44,7 @@ class Reused extends Error {
 
 export async function recordTrades(
   database: Database,
-  instruments: Instruments,
+  instruments: InstrumentStore,
   intake: Intake,
   nowMs: number,
 ): Promise<IntakeResult> {
@@ -114,7 +115,7 @@ async function insertTrades(
 
 async function compareKnown(
   connection: Connection,
-  instruments: Instruments,
+  instruments: InstrumentStore,
   given: readonly NewTrade[],
 ): Promise<ReadonlyMap<string, SettlementStatus>> {
   const statuses = new Map<string, SettlementStatus>()
@@ -124,12 +125,13 @@ async function compareKnown(
     text: `select ${TRADE_COLUMNS} from trades t where t.id = any($1::uuid[])`,
     values: [given.map(({ trade }) => trade.id)],
   })
-  const known = new Map(rows.map(row => [row.id, row]))
+  const stored = await readRows(instruments, rows, storedTradeOf)
+  const known = new Map(stored.map(each => [each.trade.id, each]))
   const reused: string[] = []
   for (const { trade, isTimeGiven } of given) {
-    const row = known.get(trade.id)
-    if (row === undefined || !hasSameContent(tradeOf(row, instruments), trade, isTimeGiven)) reused.push(trade.id)
-    else statuses.set(trade.id, row.settlement_status)
+    const before = known.get(trade.id)
+    if (before === undefined || !hasSameContent(before.trade, trade, isTimeGiven)) reused.push(trade.id)
+    else statuses.set(trade.id, before.status)
   }
   if (reused.length > 0) throw new Reused(reused)
   return statuses
@@ -137,7 +139,7 @@ async function compareKnown(
 
 export async function selectTrade(
   database: Database,
-  instruments: Instruments,
+  instruments: InstrumentStore,
   id: string,
 ): Promise<StoredTrade | null> {
   const { rows } = await database.query<TradeRow>({
@@ -145,8 +147,8 @@ export async function selectTrade(
     text: `select ${TRADE_COLUMNS} from trades t where t.id = $1`,
     values: [id],
   })
-  const [row] = rows
-  return row === undefined ? null : storedTradeOf(row, instruments)
+  const [trade] = await readRows(instruments, rows, storedTradeOf)
+  return trade ?? null
 }
 
 export async function selectStatuses(
@@ -164,7 +166,7 @@ export async function selectStatuses(
 /** Newest first; the filters that are there are joined by and, so that each finds its own index. */
 export async function selectTrades(
   database: Database,
-  instruments: Instruments,
+  instruments: InstrumentStore,
   { statuses, symbols, userIds, before, limit }: TradeQuery,
 ): Promise<readonly StoredTrade[]> {
   const values: unknown[] = []
@@ -191,5 +193,5 @@ export async function selectTrades(
       limit ${bind(limit)}`,
     values,
   })
-  return rows.map(row => storedTradeOf(row, instruments))
+  return await readRows(instruments, rows, storedTradeOf)
 }

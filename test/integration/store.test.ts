@@ -65,6 +65,34 @@ storesAgree('the store on PostgreSQL', emptyStore, memoryStore)
 const lease = { owner: '00000000-0000-4000-a000-000000000001', untilMs: 2_000_000_000_000 }
 const NOW = 1_700_000_100_000
 
+describe('many processes on one store', () => {
+  const DOGE_USDT = { ...BTC_USDT, symbol: 'DOGE/USDT', base: { code: 'DOGE', scale: 8 } }
+  /** As another process added it since: its asset finer than this one knows. */
+  const FINE_ETH = { ...ETH_USDT, base: { code: 'ETH', scale: 12 } }
+
+  test.each([
+    ['of a market', DOGE_USDT, '1'],
+    ['with more places than an asset had', FINE_ETH, '0.000000000001'],
+  ])(
+    'S-6 a trade %s that another process has added since is claimed and read all the same',
+    async (_, market, quantity) => {
+      const { store } = await emptyStore()
+      const theirs = await openInstruments(db.database, { assets: [BTC_USDT.quote, market.base], markets: [market] })
+      const trade = makeTrade(
+        { symbol: market.symbol, quantity, price: '1000000', buyerFee: '0', sellerFee: '0' },
+        market,
+      )
+      const other = makeTrade()
+      const trades = [trade, other].map(each => ({ trade: each, isTimeGiven: true }))
+      const intake = { trades, rail: 'saga', legOrder: 'buyer-first', lease: null } as const
+      await createStore(db.database, theirs).recordTrades(intake, NOW)
+      const claimed = await store.claim(lease, 10, NOW)
+      expect(new Set(claimed.map(each => each.trade.id))).toEqual(new Set([trade.id, other.id]))
+      expect((await store.trade(trade.id))?.trade).toEqual(trade)
+    },
+  )
+})
+
 describe('what the tables refuse, whatever the code forgets', () => {
   async function settledTrade(): Promise<string> {
     const { store } = await emptyStore()
@@ -103,9 +131,9 @@ describe('what the tables refuse, whatever the code forgets', () => {
 
   test('a trade of a market that is not there', async () => {
     const { another } = await emptyStore()
-    const doge = { ...BTC_USDT, symbol: 'DOGE/USDT', base: { code: 'DOGE', scale: 8 } }
-    const store = createStore(db.database, { ...instruments, markets: new Map([[doge.symbol, doge]]) })
-    const trades = [{ trade: makeTrade({ symbol: doge.symbol }, doge), isTimeGiven: true }]
+    const shib = { ...BTC_USDT, symbol: 'SHIB/USDT', base: { code: 'SHIB', scale: 8 } }
+    const store = createStore(db.database, { ...instruments, markets: new Map([[shib.symbol, shib]]) })
+    const trades = [{ trade: makeTrade({ symbol: shib.symbol }, shib), isTimeGiven: true }]
     const taken = store.recordTrades({ trades, rail: 'saga', legOrder: 'buyer-first', lease: null }, NOW)
     await expect(taken).rejects.toThrow('a market that is not there')
     expect(await another().nextDueMs()).toBeNull()
