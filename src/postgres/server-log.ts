@@ -2,7 +2,7 @@ import { type FileHandle, open, rename, stat } from 'node:fs/promises'
 import { codeOf } from './errors.ts'
 
 /** A log is put aside (as `<name>.1`, in place of the one before) at the first start that finds it larger. */
-export const LOG_LIMIT_BYTES = 10 * 1024 * 1024
+const LOG_LIMIT_BYTES = 10 * 1024 * 1024
 const TAIL_LINES = 8
 const TAIL_BYTES = 4096
 
