@@ -17,11 +17,15 @@ import {
 } from './postgres/supervisor.ts'
 import { reachDatabase } from './reach-database.ts'
 import { type InstrumentStore, openInstruments } from './store/instruments.ts'
+import type { OperatorStore } from './store/operator-store.ts'
+import { createOperatorStore } from './store/pg-operator-store.ts'
 import { createStore } from './store/pg-store.ts'
 import type { Store } from './store/store.ts'
 import { createLedgerWallet } from './wallet/ledger-wallet.ts'
 import type { BookedWallet } from './wallet/wallet.ts'
+import { createDeadLetterDesk, type DeadLetterDesk } from './worker/dead-letter-desk.ts'
 import { createIntake, type TradeIntake } from './worker/intake.ts'
+import { createMonitor, type Monitor } from './worker/monitor.ts'
 import { railFor } from './worker/plan.ts'
 import { createWorkerPool, type PoolOptions, type WorkerPool } from './worker/pool.ts'
 
@@ -82,6 +86,9 @@ export interface SettlementService {
   readonly pool: WorkerPool
   readonly intake: TradeIntake
   readonly rail: Rail
+  readonly operators: OperatorStore
+  readonly desk: DeadLetterDesk
+  readonly monitor: Monitor
 }
 
 export interface SettlementOptions {
@@ -106,6 +113,8 @@ export async function createSettlement(options: SettlementOptions): Promise<Sett
   })
   const clock = systemClock()
   const store = createStore(database, instruments)
+  const operators = createOperatorStore(database, instruments)
+  const monitor = createMonitor(clock)
   const wallet = createLedgerWallet({ database, instruments, clock, feeUserId: settlement.feeUserId, log })
   const { level } = await wallet.capabilities()
   const traits = { level, idempotent: true }
@@ -127,8 +136,13 @@ export async function createSettlement(options: SettlementOptions): Promise<Sett
     leaseMs: settlement.leaseMs,
     pollMs: settlement.pollMs,
     deadLettersEnabled: settlement.deadLetterQueueEnabled,
-    ...(onEnd === undefined ? {} : { onEnd }),
+    isPaused: () => operators.isPaused(),
+    onEnd: (trade, left, latencyMs) => {
+      monitor.ended(left.status === 'SETTLEMENT_FAILED', left.settlement.epoch === 0 ? latencyMs : null)
+      onEnd?.(trade, left, latencyMs)
+    },
   })
   const intake = createIntake({ store, pool, clock, rail, legOrder: settlement.legOrder, waitsForRoom })
-  return { instruments, store, wallet, pool, intake, rail }
+  const desk = createDeadLetterDesk({ store: operators, trades: store, traits, policy: settlement, clock, log, pool })
+  return { instruments, store, wallet, pool, intake, rail, operators, desk, monitor }
 }

@@ -5,6 +5,7 @@ import { addCounts } from './counts.ts'
 import type {
   DeadLetter,
   LetterFilter,
+  LetterPosition,
   LetterQuery,
   LetterStatus,
   LockedLetter,
@@ -113,7 +114,7 @@ export async function selectLetter(
 
 export async function countOpenLetters(connection: Database | Connection, filter: LetterFilter): Promise<number> {
   const values: unknown[] = []
-  const conditions = conditionsOf({ ...filter, statuses: [] }, values)
+  const conditions = conditionsOf(filter, values)
   const { rows } = await connection.query<{ readonly count: bigint }>(
     `
     select count(*)
@@ -154,10 +155,15 @@ export async function lockOpenLetters(
   connection: Connection,
   instruments: Instruments,
   filter: LetterFilter,
+  after: LetterPosition | null,
   limit: number,
 ): Promise<readonly DeadLetter[]> {
   const values: unknown[] = []
-  const conditions = conditionsOf({ ...filter, statuses: [] }, values)
+  const conditions = conditionsOf(filter, values)
+  if (after !== null) {
+    const time = values.push(new Date(after.firstFailedAtMs))
+    conditions.push(`(l.first_failed_at, l.trade_id) > ($${time}, $${values.push(after.tradeId)}::uuid)`)
+  }
   const { rows } = await connection.query<LetterRow>(
     `
     select ${LETTER_COLUMNS}

@@ -31,10 +31,15 @@ export interface LetterFilter {
   readonly rollbacks: readonly string[]
 }
 
+export interface LetterPosition {
+  readonly firstFailedAtMs: number
+  readonly tradeId: string
+}
+
 /** Newest first, by when the trade first failed. */
 export interface LetterQuery extends LetterFilter {
   /** Older than this one only. */
-  readonly before: { readonly firstFailedAtMs: number; readonly tradeId: string } | null
+  readonly before: LetterPosition | null
   readonly limit: number
 }
 
@@ -95,8 +100,8 @@ export interface Resolved {
 export interface ChangeInHand {
   /** Null: the trade has no letter. */
   lock(tradeId: string): Promise<LockedLetter | null>
-  /** Open letters that nobody has in hand, the oldest first; skips those that another change has locked. */
-  lockOpen(filter: LetterFilter, limit: number): Promise<readonly DeadLetter[]>
+  /** Open letters that nobody has in hand, the oldest first, from after `after`; skips those another change has locked. */
+  lockOpen(filter: LetterFilter, after: LetterPosition | null, limit: number): Promise<readonly DeadLetter[]>
   /** Of letters that are locked, open and not leased; throws where one is not. */
   requeue(requeued: readonly Requeued[]): Promise<void>
   /** The same. */

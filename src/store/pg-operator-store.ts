@@ -32,7 +32,7 @@ export function createOperatorStore(database: Database, instruments: Instruments
 function inHandOf(connection: Connection, instruments: Instruments, { actor, atMs }: AdminChange): ChangeInHand {
   return {
     lock: tradeId => lockLetter(connection, instruments, tradeId),
-    lockOpen: (filter, limit) => lockOpenLetters(connection, instruments, filter, limit),
+    lockOpen: (filter, after, limit) => lockOpenLetters(connection, instruments, filter, after, limit),
     requeue: requeued => requeueLetters(connection, requeued, actor),
     resolve: resolved => resolveLetter(connection, resolved, actor, atMs),
     setPaused: paused => setPaused(connection, paused),

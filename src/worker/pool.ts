@@ -15,6 +15,8 @@ export interface PoolOptions extends Omit<SettlerOptions, 'record' | 'isHeld'> {
   readonly queueCapacity: number
   readonly leaseMs: number
   readonly pollMs: number
+  /** Whether settlement is paused, by whatever process; asked at each poll. Not given: it never is. */
+  isPaused?(): Promise<boolean>
   /** Told when a pending trade is settled or has failed, with the time from its recording until then. */
   onEnd?(trade: Trade, left: Left & { how: 'rest' }, latencyMs: number): void
 }
@@ -38,13 +40,15 @@ export interface WorkerPool {
   admit(claimed: readonly Claimed[], reserved: number): void
   /** Something may be due: looks at once. */
   wake(): void
+  /** Paused, nothing is claimed or begun, and what was not begun is given back; what is under way goes on to its end. */
+  setPaused(isPaused: boolean): void
   status(): PoolStatus
   /** Claims no more, finishes what is under way (at most `deadlineMs`), gives the rest back. */
   stop(deadlineMs: number): Promise<void>
 }
 
 /** How many settlements one worker drives side by side: each waits for the wallet nearly all of its time. */
-export const SETTLEMENTS_PER_WORKER = 100
+const SETTLEMENTS_PER_WORKER = 100
 
 const RECORDS_PER_BATCH = 1000
 
@@ -70,9 +74,13 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
   let claiming: Promise<void> | null = null
   let claimAgain = false
   let stopped = false
+  let paused = false
+  /** How often somebody has told whether it is paused. */
+  let switches = 0
   let isKept = true
   let poll: { readonly atMs: number; readonly cancel: () => void } | null = null
   let cancelRenewal = (): void => {}
+  let cancelLook = (): void => {}
   const idleListeners: (() => void)[] = []
   const roomWanted: { readonly count: number; readonly resolve: (lease: Lease | null) => void }[] = []
 
@@ -107,7 +115,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
 
   /** Begins what the workers have room for; then looks whether the window wants filling. */
   function pump(): void {
-    while (depth() > 0 && inFlight < mostInFlight && !stopped) {
+    while (depth() > 0 && inFlight < mostInFlight && !stopped && !paused) {
       const hand = queue[head++] as Hand
       inFlight++
       void work(hand)
@@ -117,9 +125,9 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
       head = 0
     }
     if (claimAgain && depth() <= queueCapacity / 2) claim()
-    while (roomWanted[0] !== undefined && (stopped || roomWanted[0].count <= room())) {
+    while (roomWanted[0] !== undefined && (stopped || paused || roomWanted[0].count <= room())) {
       const { count, resolve } = roomWanted.shift() as (typeof roomWanted)[number]
-      resolve(stopped ? null : reserve(count))
+      resolve(stopped || paused ? null : reserve(count))
     }
     if (inFlight === 0 && depth() === 0) {
       for (const listener of idleListeners.splice(0)) listener()
@@ -160,7 +168,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
 
   function claim(): void {
     claimAgain = true
-    if (claiming !== null || stopped) return
+    if (claiming !== null || stopped || paused) return
     const limit = room()
     if (limit <= 0) return
     claimAgain = false
@@ -168,7 +176,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     claiming = store
       .claim({ owner, untilMs: nowMs + leaseMs }, limit, nowMs)
       .then(async claimed => {
-        if (stopped) return await giveBack(claimed)
+        if (stopped || paused) return await giveBack(claimed)
         for (const each of claimed) enqueue(each)
         if (claimed.length === limit) claimAgain = true
         else schedule((await store.nextDueMs()) ?? Number.POSITIVE_INFINITY)
@@ -222,6 +230,48 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     }
   }
 
+  async function isPaused(): Promise<boolean> {
+    return (await options.isPaused?.()) === true
+  }
+
+  /** Another process may have paused settlement, or let it go on. */
+  function lookLater(): void {
+    if (options.isPaused === undefined) return
+    cancelLook = clock.after(pollMs, () => {
+      const seen = switches
+      void isPaused()
+        .then(
+          isPausedNow => {
+            // What was told meanwhile is newer than what was read.
+            if (switches === seen) setPaused(isPausedNow)
+          },
+          () => {}, // The database is away: what was known last stays.
+        )
+        .finally(() => {
+          if (!stopped) lookLater()
+        })
+    })
+  }
+
+  function setPaused(isPaused: boolean): void {
+    switches++
+    if (paused === isPaused || stopped) return
+    paused = isPaused
+    log.warn(isPaused ? 'settlement is paused' : 'settlement goes on')
+    if (paused) void giveBack(takeWaiting())
+    else claim()
+    pump()
+  }
+
+  /** Empties the window of what is still ours and not begun. */
+  function takeWaiting(): readonly Claimed[] {
+    const waiting = queue.slice(head).filter(hand => hands.get(hand.claimed.trade.id) === hand)
+    queue = []
+    head = 0
+    for (const { claimed } of waiting) hands.delete(claimed.trade.id)
+    return waiting.map(({ claimed }) => claimed)
+  }
+
   async function idle(): Promise<void> {
     if (inFlight > 0 || depth() > 0) await new Promise<void>(resolve => idleListeners.push(resolve))
   }
@@ -238,23 +288,29 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
   return {
     start() {
       renewLater()
-      claim()
+      lookLater()
+      // It is claimed from the store that knows whether settlement is paused; what is handed in here must wait for the answer.
+      if (options.isPaused === undefined) return claim()
+      void isPaused()
+        .then(setPaused, () => {})
+        .finally(claim)
     },
     reserve(count) {
-      return stopped || claimAgain || roomWanted.length > 0 || count > room() ? null : reserve(count)
+      return stopped || paused || claimAgain || roomWanted.length > 0 || count > room() ? null : reserve(count)
     },
     async reserveWhenRoom(count) {
-      if (stopped || count > queueCapacity) return null
+      if (stopped || paused || count > queueCapacity) return null
       if (roomWanted.length === 0 && count <= room()) return reserve(count)
       return await new Promise(resolve => roomWanted.push({ count, resolve }))
     },
     admit(claimed, reserved) {
       reservedRoom -= reserved
-      if (stopped) void giveBack(claimed)
+      if (stopped || paused) void giveBack(claimed)
       else for (const each of claimed) enqueue(each)
       pump()
     },
     wake: claim,
+    setPaused,
     status: () => ({
       queueDepth: depth(),
       queueCapacity,
@@ -265,12 +321,10 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     async stop(deadlineMs) {
       stopped = true
       poll?.cancel()
-      const waiting = queue.slice(head).filter(hand => hands.get(hand.claimed.trade.id) === hand)
-      queue = []
-      head = 0
-      for (const { claimed } of waiting) hands.delete(claimed.trade.id)
+      cancelLook()
+      const waiting = takeWaiting()
       pump()
-      await within(deadlineMs, Promise.all([giveBack(waiting.map(({ claimed }) => claimed)), claiming, idle()]))
+      await within(deadlineMs, Promise.all([giveBack(waiting), claiming, idle()]))
       isKept = false
       cancelRenewal()
       if (hands.size > 0)
