@@ -82,7 +82,7 @@ export interface DeadLetterDesk {
 }
 
 /** More stay open for the next call. */
-export const MOST_IN_BULK = 100_000
+const MOST_IN_BULK = 100_000
 
 const CHUNK = 1000
 
