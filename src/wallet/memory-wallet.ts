@@ -39,12 +39,12 @@ export interface MemoryWalletOptions {
   readonly feeUserId: string
   /** All of it by default. At `basic` refusals are not remembered. */
   readonly level?: WalletLevel
+  /** Attempts are counted only for a script. */
   readonly faults?: FaultScript
 }
 
 interface Known {
   readonly kind: KeyRecord['kind']
-  readonly content: string
   readonly movements: readonly Movement[]
   readonly tradeId: string | null
   status: KeyRecord['status']
@@ -60,7 +60,7 @@ const REUSED = {
 } as const
 
 export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
-  const { assets, clock, feeUserId, level = 'settlements', faults = () => null } = options
+  const { assets, clock, feeUserId, level = 'settlements', faults } = options
   const accounts = new Map<string, { readonly balance: bigint; readonly entryCount: bigint }>()
   const known = new Map<string, Known>()
   const entries: Entry[] = []
@@ -125,11 +125,10 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     tradeId: string | null,
     movements: readonly Movement[],
   ): Outcome<OperationDone | null> {
-    const content = `${kind} ${tradeId} ${movements.map(each => `${each.type} ${each.userId} ${each.amount} ${each.currency} ${each.reason}`).join()}`
     const before = known.get(key)
     if (before !== undefined) {
       if (before.status === 'reversed' || before.status === 'cancelled') return REVERSED
-      if (before.content !== content) return REUSED
+      if (!hasContent(before, { kind, tradeId, movements })) return REUSED
       return before.answer.outcome === 'applied' ? { ...before.answer, replayed: true } : before.answer
     }
     const reason = obstacle(movements)
@@ -137,7 +136,7 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
       const refused = { outcome: 'refused', ...reason } as const
       const isRemembered = level !== 'basic' && reason.code !== 'INVALID_AMOUNT'
       if (isRemembered)
-        known.set(key, { kind, content, movements, tradeId, status: 'refused', atMs: clock.now(), answer: refused })
+        known.set(key, { kind, movements, tradeId, status: 'refused', atMs: clock.now(), answer: refused })
       return refused
     }
     move(key, tradeId, movements, kind === 'settlement')
@@ -147,14 +146,14 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
         ? null
         : { balanceAfter: balanceOf(first.userId, first.currency), appliedAtMs: clock.now() }
     const answer = { outcome: 'applied', replayed: false, done } as const
-    known.set(key, { kind, content, movements, tradeId, status: 'applied', atMs: clock.now(), answer })
+    known.set(key, { kind, movements, tradeId, status: 'applied', atMs: clock.now(), answer })
     return answer
   }
 
   function takeBack(key: string): Outcome<ReversalDone> {
     const before = known.get(key)
     if (before === undefined) {
-      const nothing = { kind: 'reversal', content: '', movements: [], tradeId: null } as const
+      const nothing = { kind: 'reversal', movements: [], tradeId: null } as const
       known.set(key, { ...nothing, status: 'cancelled', atMs: clock.now(), answer: REVERSED })
       return { outcome: 'applied', replayed: false, done: { status: 'cancelled' } }
     }
@@ -180,6 +179,7 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     key: string,
     handle: () => Outcome<Done>,
   ): Promise<Outcome<Done>> {
+    if (faults === undefined) return handle()
     const attempt = (attempts.get(`${call} ${key}`) ?? 0) + 1
     attempts.set(`${call} ${key}`, attempt)
     const fault = faults(call, key, attempt)
@@ -253,6 +253,24 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     },
     totals: async () => [...assets.keys()].sort().map(totalsOf),
   }
+}
+
+type Content = Pick<Known, 'kind' | 'tradeId' | 'movements'>
+
+/** Whether two calls under one key say the same: amounts by value, movements in their order. */
+function hasContent(before: Content, { kind, tradeId, movements }: Content): boolean {
+  if (before.kind !== kind || before.tradeId !== tradeId || before.movements.length !== movements.length) return false
+  return before.movements.every((one, index) => {
+    const other = movements[index]
+    return (
+      other !== undefined &&
+      one.type === other.type &&
+      one.userId === other.userId &&
+      one.currency === other.currency &&
+      one.amount === other.amount &&
+      one.reason === other.reason
+    )
+  })
 }
 
 function recordOf(key: string, { kind, status, tradeId, movements, atMs, answer }: Known): KeyRecord {
