@@ -2,6 +2,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type {
   FastifyBaseLogger,
   FastifyInstance,
+  FastifySchemaValidationError,
   RawReplyDefaultExpression,
   RawRequestDefaultExpression,
   RawServerDefault,
@@ -18,12 +19,22 @@ export type App = FastifyInstance<
   TypeBoxTypeProvider
 >
 
+/** Made once for each schema. `errors`: of the last value that was refused. */
+export type CompileSchema = (schema: TSchema) => {
+  (value: unknown): unknown
+  errors?: readonly FastifySchemaValidationError[] | null
+}
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** The least role that may call the route; not given: admin. */
     role?: Role
     /** Shown in the API's description instead of the body's own schema, where items are judged one by one. */
     describedBody?: TSchema
+  }
+  interface FastifyInstance {
+    /** The validator that the routes' bodies are checked by, of any schema; once the server is ready. */
+    compileSchema: CompileSchema
   }
   interface FastifyRequest {
     /** Who calls; set on all routes that need a key. */

@@ -22,7 +22,7 @@ export function requireRole(
   authenticate: Authenticate,
 ): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown> {
   return async (request, reply) => {
-    const [, key] = BEARER.exec(request.headers.authorization ?? '') ?? []
+    const key = keyOf(request.headers.authorization)
     const principal = key === undefined ? null : await authenticate(key)
     if (principal === null) {
       const said = key === undefined ? '' : ', error="invalid_token"'
@@ -30,12 +30,21 @@ export function requireRole(
       return refuse(reply, problemOf('UNAUTHORIZED', key === undefined ? 'no key was given' : 'the key is not known'))
     }
     const needed = request.routeOptions.config.role ?? 'admin'
-    if (RANK[principal.role] < RANK[needed]) {
+    if (!isAtLeast(principal, needed)) {
       return refuse(reply, problemOf('FORBIDDEN', `this needs the role ${needed}; the key has ${principal.role}`))
     }
     request.principal = principal
     return undefined
   }
+}
+
+/** The key that an Authorization header brings, if it brings one. */
+export function keyOf(authorization: string | undefined): string | undefined {
+  return BEARER.exec(authorization ?? '')?.[1]
+}
+
+export function isAtLeast({ role }: Principal, needed: Role): boolean {
+  return RANK[role] >= RANK[needed]
 }
 
 /** Whether a principal may see what these users took part in. */

@@ -5,8 +5,9 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
+import type { TSchema } from 'typebox'
 import type { Logger } from '../log.ts'
-import type { App } from './app.ts'
+import type { App, CompileSchema } from './app.ts'
 import { type Authenticate, type Principal, requireRole } from './auth.ts'
 import { errorHandler } from './error-handler.ts'
 import { parseInstant } from './instant.ts'
@@ -33,10 +34,10 @@ export interface ServerOptions {
 }
 
 /** Room for 1000 trades or settlements, written generously. */
-const BODY_LIMIT = 4 * 1024 * 1024
+export const BODY_LIMIT = 4 * 1024 * 1024
 /** Wallet keys have up to 128 characters, each perhaps percent-encoded. */
 const MAX_PARAM_LENGTH = 400
-const REQUEST_TIMEOUT_MS = 30_000
+export const REQUEST_TIMEOUT_MS = 30_000
 /** Longer than the proxies in front usually keep theirs, so that it is they who end an idle connection. */
 const KEEP_ALIVE_MS = 72_000
 
@@ -71,10 +72,12 @@ export function createServer(options: ServerOptions): App {
   app.removeContentTypeParser('text/plain')
   stopInOrder(app)
   app.decorateRequest('principal', null as unknown as Principal)
+  app.decorate('compileSchema', null as unknown as CompileSchema)
   void app.register(async scope => {
     await describeApi(scope, options.version)
     healthRoutes(scope, options.notReady)
     await scope.register(async guarded => {
+      app.compileSchema = validatorsOf(guarded)
       guarded.addHook('onRequest', requireRole(options.authenticate))
       if (options.trades !== null) {
         tradesTakeRoute(guarded, options.trades)
@@ -85,6 +88,17 @@ export function createServer(options: ServerOptions): App {
     })
   })
   return app
+}
+
+/** The validators of the routes in a scope; they are there once its first route is. */
+function validatorsOf(scope: App): CompileSchema {
+  const made = new Map<TSchema, ReturnType<CompileSchema>>()
+  return schema => {
+    const known = made.get(schema) ?? scope.validatorCompiler?.({ schema, method: 'POST', url: '', httpPart: 'body' })
+    if (known === undefined) throw new Error('the server is not ready')
+    made.set(schema, known as ReturnType<CompileSchema>)
+    return known as ReturnType<CompileSchema>
+  }
 }
 
 /** From the moment it is told to close: nothing new is taken, what is under way is answered, connections end. */

@@ -1,16 +1,10 @@
 /** Items of a call that stand alone: each is checked by itself, and refused by itself. */
-import type { FastifySchemaValidationError } from 'fastify'
 import type { Static, TSchema } from 'typebox'
+import type { CompileSchema } from '../app.ts'
 import type { Problem } from '../contract.ts'
 import { malformed } from '../faults.ts'
 import type { RefusedItem } from './contract.ts'
 import type { Read } from './reading.ts'
-
-/** The server's validator for a schema, compiled once for each. */
-export type CompileSchema = (schema: TSchema) => {
-  (value: unknown): unknown
-  errors?: readonly FastifySchemaValidationError[] | null
-}
 
 /** Checks an item as the server checks a request's parts. */
 export type Check = <Schema extends TSchema>(schema: Schema, item: unknown) => Read<Static<Schema>>

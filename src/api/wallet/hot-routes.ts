@@ -1,0 +1,171 @@
+/**
+ * The wallet's calls that come by the ten thousands, answered without the framework. Only what is plainly in order is: a
+ * good key, a plain JSON body, a form that the routes' own validators accept. Anything else goes to the routes, whose
+ * words for it are the only ones. What the call then comes to is decided for both ways in calls.ts.
+ */
+import type { Static, TSchema } from 'typebox'
+import type { App } from '../app.ts'
+import { type Authenticate, isAtLeast, keyOf } from '../auth.ts'
+import type { Problem } from '../contract.ts'
+import { type Answer, JSON_TYPE, PROBLEM_TYPE } from '../lean/answer.ts'
+import type { Handle } from '../lean/connection.ts'
+import type { WireRequest } from '../lean/request-reader.ts'
+import { applyItem, applyOperation, type Calling, reverseKey, type Said, settleItem, showBalance } from './calls.ts'
+import { BalanceParams, BatchBody, KeyHeader, OperationBody, ReversalBody, SettlementsBody } from './contract.ts'
+import { checkWith } from './items.ts'
+
+export interface HotOptions {
+  /** Ready; it answers whatever is not hot. */
+  readonly app: App
+  readonly authenticate: Authenticate
+  readonly calling: Calling
+}
+
+/** Null: not for here after all; nothing was done. */
+type Hot = (request: WireRequest) => Promise<Answer> | null
+
+/** Makes the handler of each connection. */
+export async function hotHandler(options: HotOptions): Promise<() => Handle> {
+  const { app, authenticate } = options
+  const routes = await hotRoutes(options)
+  const mayCall = callerCheck(authenticate)
+  const answer = (request: WireRequest): Promise<Answer> =>
+    routeOf(routes, request)?.(request) ?? answerByRoutes(app, request)
+
+  return () => {
+    // What a connection's client has shown to be good; it is compared with nobody else's.
+    let accepted: string | undefined
+    return request => {
+      if (accepted !== undefined && request.headers['authorization'] === accepted) return answer(request)
+      return mayCall(request).then(isGood => {
+        if (isGood) accepted = request.headers['authorization']
+        return isGood ? answer(request) : answerByRoutes(app, request)
+      })
+    }
+  }
+}
+
+/** Whether a request brings the key of somebody who may call the wallet. */
+export function callerCheck(authenticate: Authenticate): (request: WireRequest) => Promise<boolean> {
+  return async ({ headers }) => {
+    const key = keyOf(headers['authorization'])
+    const principal = key === undefined ? null : await authenticate(key)
+    return principal !== null && isAtLeast(principal, 'operator')
+  }
+}
+
+async function hotRoutes({ app, calling }: HotOptions): Promise<ReadonlyMap<string, Hot>> {
+  const { batchMax, settlementsMax } = await calling.wallet.capabilities()
+  const check = checkWith(app.compileSchema)
+  const validates = <Schema extends TSchema>(schema: Schema) => {
+    const validate = app.compileSchema(schema)
+    return (value: unknown): value is Static<Schema> => validate(value) === true
+  }
+  const isKeyed = validates(KeyHeader)
+  const isOperation = validates(OperationBody)
+  const isReversal = validates(ReversalBody)
+  const isBatch = validates(BatchBody)
+  const isSettlements = validates(SettlementsBody)
+  const isBalance = validates(BalanceParams)
+
+  const operation =
+    (type: 'debit' | 'credit'): Hot =>
+    ({ headers, body }) => {
+      const parsed = jsonOf(headers, body)
+      if (!isKeyed(headers) || !isOperation(parsed)) return null
+      const key = copied(headers['idempotency-key'])
+      return applyOperation(parsed, { key, type }, calling).then(created)
+    }
+  const reversal: Hot = ({ headers, body }) => {
+    const parsed = jsonOf(headers, body)
+    return isReversal(parsed) ? reverseKey(parsed.key, calling).then(answered) : null
+  }
+  const batch: Hot = ({ headers, body }) => {
+    const parsed = jsonOf(headers, body)
+    if (!isBatch(parsed) || parsed.operations.length > batchMax) return null
+    return Promise.all(parsed.operations.map(item => applyItem(item, calling, check))).then(listed)
+  }
+  const settlements: Hot = ({ headers, body }) => {
+    const parsed = jsonOf(headers, body)
+    if (!isSettlements(parsed) || parsed.settlements.length > settlementsMax) return null
+    return Promise.all(parsed.settlements.map(item => settleItem(item, calling, check))).then(listed)
+  }
+  const balance: Hot = ({ target }) => {
+    const [user_id, currency] = target.slice(BALANCES.length).split('/')
+    const params = { user_id, currency }
+    return isBalance(params) ? showBalance(params, calling).then(answered) : null
+  }
+  const all: readonly (readonly [string, 'POST' | 'GET', string, Hot])[] = [
+    ['POST /v1/debits', 'POST', '/v1/debits', operation('debit')],
+    ['POST /v1/credits', 'POST', '/v1/credits', operation('credit')],
+    ['POST /v1/reversals', 'POST', '/v1/reversals', reversal],
+    ['POST /v1/batch', 'POST', '/v1/batch', batch],
+    ['POST /v1/settlements', 'POST', '/v1/settlements', settlements],
+    [`GET ${BALANCES}`, 'GET', '/v1/balances/:user_id/:currency', balance],
+  ]
+  // What a wallet's level does not have is not hot either.
+  return new Map(all.filter(([, method, url]) => app.hasRoute({ method, url })).map(([name, , , hot]) => [name, hot]))
+}
+
+const BALANCES = '/v1/balances/'
+
+function routeOf(routes: ReadonlyMap<string, Hot>, { method, target }: WireRequest): Hot | undefined {
+  if (method === 'POST') return routes.get(`POST ${target}`)
+  return method === 'GET' && target.startsWith(BALANCES) ? routes.get(`GET ${BALANCES}`) : undefined
+}
+
+/** The same text with none of the request's head behind it: a part of a text keeps the whole of it in memory. */
+function copied(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1')
+}
+
+/** Undefined: a body that the routes had better look at themselves, such as one that is no JSON. */
+function jsonOf(headers: WireRequest['headers'], body: Buffer): unknown {
+  const type = headers['content-type']
+  if (type !== 'application/json' && type !== 'application/json; charset=utf-8') return undefined
+  const text = body.toString('utf8')
+  // The framework's parser refuses these names, however they are written, and bytes that are no UTF-8 stand as \ufffd.
+  if (text.includes('\\') || text.includes('\ufffd')) return undefined
+  if (text.includes('"__proto__"') || text.includes('"constructor"')) return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function created<Body extends object>(said: Said<Body>): Answer {
+  return answered(said, 201)
+}
+
+function answered<Body extends object>(said: Said<Body>, status: 200 | 201 = 200): Answer {
+  if ('problem' in said) return refused(said.problem)
+  if (!said.isReplayed) return { status, headers: JSON_TYPE, body: JSON.stringify(said.body) }
+  return { status: 200, headers: `idempotent-replayed: true\r\n${JSON_TYPE}`, body: JSON.stringify(said.body) }
+}
+
+function listed(results: readonly object[]): Answer {
+  return { status: 200, headers: JSON_TYPE, body: JSON.stringify({ results }) }
+}
+
+function refused(problem: Problem): Answer {
+  const later = problem.status === 429 || problem.status === 503 ? 'retry-after: 1\r\n' : ''
+  return { status: problem.status, headers: `${later}${PROBLEM_TYPE}`, body: JSON.stringify(problem) }
+}
+
+/** Said anew for each connection and answer. */
+const OF_CONNECTION = /^(?:connection|content-length|date|keep-alive|transfer-encoding)$/
+
+async function answerByRoutes(app: App, request: WireRequest): Promise<Answer> {
+  const { method, target, headers, body } = request
+  const answer = await app.inject({
+    method: method as 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
+    url: target,
+    headers,
+    ...(body.length === 0 ? {} : { payload: body }),
+  })
+  const lines = Object.entries(answer.headers)
+    .filter(([name]) => !OF_CONNECTION.test(name))
+    .map(([name, value]) => `${name}: ${String(value)}\r\n`)
+  return { status: answer.statusCode, headers: lines.join(''), body: answer.rawPayload }
+}
