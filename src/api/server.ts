@@ -18,6 +18,7 @@ import type { TradeServices } from './routes/trade-services.ts'
 import { tradeShowRoute } from './routes/trade-show.ts'
 import { tradesListRoute } from './routes/trades-list.ts'
 import { tradesTakeRoute } from './routes/trades-take.ts'
+import { type FaultControl, faultRoutes } from './wallet/faults/routes.ts'
 import { type WalletServices, walletRoutes } from './wallet/plugin.ts'
 
 export interface ServerOptions {
@@ -31,6 +32,8 @@ export interface ServerOptions {
   readonly trades: TradeServices | null
   /** Null: this server offers no wallet (it uses one elsewhere). */
   readonly wallet: WalletServices | null
+  /** Of a wallet that goes wrong by a script. */
+  readonly faults?: FaultControl
 }
 
 /** Room for 1000 trades or settlements, written generously. */
@@ -85,6 +88,7 @@ export function createServer(options: ServerOptions): App {
         tradeShowRoute(guarded, options.trades)
       }
       if (options.wallet !== null) await walletRoutes(guarded, options.wallet)
+      if (options.faults !== undefined) faultRoutes(guarded, options.faults)
     })
   })
   return app

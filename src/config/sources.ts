@@ -40,7 +40,7 @@ export function fileLayer(path: string | null, cwd: string, faults: ConfigFault[
 }
 
 /** The file's text; null when there is none to read, which is a fault unless a missing file is no surprise. */
-function readText(
+export function readText(
   file: string,
   origin: Pick<Origin, 'source' | 'name'>,
   isRequired: boolean,
