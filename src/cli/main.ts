@@ -22,6 +22,7 @@ use), 6 done in part, 7 something needed can't be reached, 130 interrupted.`
 const EXAMPLES = [
   ['legwork up', 'the API on http://127.0.0.1:8080, data in ./legwork-data'],
   ['legwork up --port 0 --json', 'on any free port, which the line on standard output names'],
+  ['legwork wallet --memory --port 8081', 'a wallet to try things with; --faults FILE makes it go wrong'],
   ['legwork replay trades.csv.gz --market BTC/USDT', 'settle recorded trades, then verify the books'],
   ['legwork replay trades.csv --rail saga --json', 'leg by leg; the file names its markets'],
   ['legwork verify', 'check the books, also while a server is at work'],
@@ -83,6 +84,22 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
         // Each command loads what it needs when it runs: the server is most of the program, and only `up` has one.
         const { upCommand } = await import('./commands/up.ts')
         status = await upCommand(options, String(VERSION))
+      }),
+  )
+  program.addCommand(
+    commandWith('wallet', 'the wallet service alone, on a database of its own or in memory')
+      .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
+      .option('--port <number>', 'port to listen on, 0 for any free one (default: 8080)')
+      .option('--memory', 'no database: the wallet is gone when it ends, for tests and trials')
+      .addOption(
+        new Option('--level <level>', 'the most it offers')
+          .choices(['basic', 'reversals', 'batch', 'settlements'])
+          .default('settlements'),
+      )
+      .option('--faults <file>', 'what goes wrong, as docs/faults.md says; with --memory only')
+      .action(async options => {
+        const { walletCommand } = await import('./commands/wallet.ts')
+        status = await walletCommand(options, String(VERSION))
       }),
   )
   program.addCommand(

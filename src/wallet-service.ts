@@ -1,0 +1,129 @@
+/** The wiring of the wallet service alone: the ledger behind the framework's server, or the memory wallet behind a lean one. */
+import type { Authenticate } from './api/auth.ts'
+import type { Fault } from './api/contract.ts'
+import { createLeanServer } from './api/lean/server.ts'
+import { BODY_LIMIT, createServer, REQUEST_TIMEOUT_MS } from './api/server.ts'
+import { withFaults } from './api/wallet/faults/acting.ts'
+import type { FaultControl } from './api/wallet/faults/routes.ts'
+import { callerCheck, hotHandler } from './api/wallet/hot-routes.ts'
+import { type Clock, systemClock } from './clock.ts'
+import { type FaultScriptFile, readFaultRules } from './config/fault-rules.ts'
+import { type Config, ConfigError } from './config.ts'
+import type { Database } from './db.ts'
+import type { Logger } from './log.ts'
+import { createFaultBook, type FaultBook } from './wallet/faults/fault-book.ts'
+import { createMemoryWallet } from './wallet/memory-wallet.ts'
+import type { WalletLevel } from './wallet/wallet.ts'
+
+export interface WalletServiceOptions {
+  readonly config: Config
+  readonly level: WalletLevel
+  readonly authenticate: Authenticate
+  readonly log: Logger
+  readonly version: string
+}
+
+export interface WalletService {
+  /** Resolves with the URL. */
+  listen(address: { readonly host: string; readonly port: number }): Promise<string>
+  close(): Promise<void>
+}
+
+/** What is under way may take this long to be answered at the end. */
+const CLOSE_MS = 5000
+
+/** The wallet in memory, gone when the process is: for tests, trials and benchmarks. `faults` null: none at first. */
+export async function createMemoryWalletService(
+  options: WalletServiceOptions & { readonly faults: FaultScriptFile | null },
+): Promise<WalletService> {
+  const { config, level, authenticate, log, version } = options
+  const clock = systemClock()
+  const assets = assetsOf(config)
+  const wallet = createMemoryWallet({ assets, clock, feeUserId: config.settlement.feeUserId, level })
+  const control = createFaultControl(options.faults, clock)
+  const app = createServer({
+    ...{ authenticate, log, version, trades: null, faults: control },
+    notReady: async () => [],
+    wallet: { wallet, assets },
+  })
+  await app.ready()
+  const connect = await hotHandler({ app, authenticate, calling: { wallet, assets, log } })
+  const server = createLeanServer({
+    connect: withFaults(connect, {
+      book: control.book,
+      mayCall: callerCheck(authenticate),
+      closePort: ms => server.closePort(ms),
+      clock,
+    }),
+    takeOver: socket => app.server.emit('connection', socket),
+    limits: { headBytes: HEAD_LIMIT, bodyBytes: BODY_LIMIT },
+    requestMs: REQUEST_TIMEOUT_MS,
+  })
+  return {
+    listen: server.listen,
+    close: async () => {
+      await server.close(CLOSE_MS)
+      await app.close()
+    },
+  }
+}
+
+/** That of node:http. */
+const HEAD_LIMIT = 16 * 1024
+
+/** The ledger on PostgreSQL, whose part of the schema is brought up to date. */
+export async function createLedgerWalletService(
+  options: WalletServiceOptions & { readonly database: Database },
+): Promise<WalletService> {
+  const { config, level, authenticate, log, version, database } = options
+  // Not for the memory wallet, which starts without them.
+  const { migrate } = await import('./migrate.ts')
+  const { createLedgerWallet } = await import('./wallet/ledger-wallet.ts')
+  await migrate(database, 'ledger')
+  const assets = assetsOf(config)
+  const { feeUserId } = config.settlement
+  const instruments = { assets, markets: new Map() }
+  const wallet = createLedgerWallet({ database, instruments, clock: systemClock(), feeUserId, log, level })
+  const app = createServer({
+    ...{ authenticate, log, version, trades: null },
+    notReady: async () => {
+      await database.query('select 1')
+      return []
+    },
+    wallet: { wallet, assets },
+  })
+  return { listen: address => app.listen(address), close: () => app.close() }
+}
+
+function assetsOf({ assets }: Config) {
+  return new Map(assets.map(asset => [asset.code, asset]))
+}
+
+function createFaultControl(file: FaultScriptFile | null, clock: Clock): FaultControl {
+  let script: FaultScriptFile = file ?? { rules: [], source: [] }
+  const open = (): FaultBook | null => (script.rules.length === 0 ? null : createFaultBook(script.rules, clock.now()))
+  let book = open()
+  return {
+    book: () => book,
+    source: () => script.source,
+    replace: source => {
+      try {
+        const name = 'the body'
+        script = { rules: readFaultRules(JSON.stringify({ rules: source }), { source: 'file', name }), source }
+      } catch (error) {
+        if (error instanceof ConfigError) return error.faults.map(pointerTo)
+        throw error
+      }
+      book = open()
+      return []
+    },
+  }
+}
+
+/** `faults.rules[0].attempt` as a pointer into the body. */
+function pointerTo({ setting, problem, value, allowed }: ConfigError['faults'][number]): Fault {
+  const path = (setting ?? '').replace(/^faults/, '').replaceAll(/\[([0-9]+)\]/g, '.$1')
+  const got = value === null ? '' : ` (got ${value})`
+  const wanted = allowed === null ? '' : `; allowed: ${allowed}`
+  return { pointer: path.replaceAll('.', '/'), detail: `${problem}${got}${wanted}` }
+}
