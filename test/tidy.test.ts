@@ -82,6 +82,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'reach-database': ['db'],
   metrics: ['core', 'log', 'clock'],
   main: [ANY],
+  'wallet-service': [ANY],
   index: [ANY],
   cli: [ANY],
   ...Object.fromEntries(LEAVES.map(leaf => [leaf, []])),

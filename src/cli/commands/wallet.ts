@@ -1,16 +1,16 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { openAdminKey } from '../../api/admin-key.ts'
-import { readFaultFile } from '../../config/fault-rules.ts'
 import type { Config } from '../../config.ts'
 import { createLogger } from '../../log.ts'
 import type { WalletLevel } from '../../wallet/wallet.ts'
+import { readFaultFile } from '../../wallet-service/fault-rules.ts'
 import {
   createLedgerWalletService,
   createMemoryWalletService,
   type WalletService,
   type WalletServiceOptions,
-} from '../../wallet-service.ts'
+} from '../../wallet-service/service.ts'
 import { configOf } from '../config.ts'
 import { CommandError, EXIT, type ExitStatus } from '../exit-status.ts'
 import type { CommonOptions } from '../main.ts'

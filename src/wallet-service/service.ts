@@ -1,19 +1,17 @@
 /** The wiring of the wallet service alone: the ledger behind the framework's server, or the memory wallet behind a lean one. */
-import type { Authenticate } from './api/auth.ts'
-import type { Fault } from './api/contract.ts'
-import { createLeanServer } from './api/lean/server.ts'
-import { BODY_LIMIT, createServer, REQUEST_TIMEOUT_MS } from './api/server.ts'
-import { withFaults } from './api/wallet/faults/acting.ts'
-import type { FaultControl } from './api/wallet/faults/routes.ts'
-import { callerCheck, hotHandler } from './api/wallet/hot-routes.ts'
-import { type Clock, systemClock } from './clock.ts'
-import { type FaultScriptFile, readFaultRules } from './config/fault-rules.ts'
-import { type Config, ConfigError } from './config.ts'
-import type { Database } from './db.ts'
-import type { Logger } from './log.ts'
-import { createFaultBook, type FaultBook } from './wallet/faults/fault-book.ts'
-import { createMemoryWallet } from './wallet/memory-wallet.ts'
-import type { WalletLevel } from './wallet/wallet.ts'
+import type { Authenticate } from '../api/auth.ts'
+import { createLeanServer } from '../api/lean/server.ts'
+import { BODY_LIMIT, createServer, REQUEST_TIMEOUT_MS } from '../api/server.ts'
+import { withFaults } from '../api/wallet/faults/acting.ts'
+import { callerCheck, hotHandler } from '../api/wallet/hot-routes.ts'
+import { systemClock } from '../clock.ts'
+import type { Config } from '../config.ts'
+import type { Database } from '../db.ts'
+import type { Logger } from '../log.ts'
+import { createMemoryWallet } from '../wallet/memory-wallet.ts'
+import type { WalletLevel } from '../wallet/wallet.ts'
+import { createFaultControl } from './fault-control.ts'
+import type { FaultScriptFile } from './fault-rules.ts'
 
 export interface WalletServiceOptions {
   readonly config: Config
@@ -77,8 +75,8 @@ export async function createLedgerWalletService(
 ): Promise<WalletService> {
   const { config, level, authenticate, log, version, database } = options
   // Not for the memory wallet, which starts without them.
-  const { migrate } = await import('./migrate.ts')
-  const { createLedgerWallet } = await import('./wallet/ledger-wallet.ts')
+  const { migrate } = await import('../migrate.ts')
+  const { createLedgerWallet } = await import('../wallet/ledger-wallet.ts')
   await migrate(database, 'ledger')
   const assets = assetsOf(config)
   const { feeUserId } = config.settlement
@@ -97,33 +95,4 @@ export async function createLedgerWalletService(
 
 function assetsOf({ assets }: Config) {
   return new Map(assets.map(asset => [asset.code, asset]))
-}
-
-function createFaultControl(file: FaultScriptFile | null, clock: Clock): FaultControl {
-  let script: FaultScriptFile = file ?? { rules: [], source: [] }
-  const open = (): FaultBook | null => (script.rules.length === 0 ? null : createFaultBook(script.rules, clock.now()))
-  let book = open()
-  return {
-    book: () => book,
-    source: () => script.source,
-    replace: source => {
-      try {
-        const name = 'the body'
-        script = { rules: readFaultRules(JSON.stringify({ rules: source }), { source: 'file', name }), source }
-      } catch (error) {
-        if (error instanceof ConfigError) return error.faults.map(pointerTo)
-        throw error
-      }
-      book = open()
-      return []
-    },
-  }
-}
-
-/** `faults.rules[0].attempt` as a pointer into the body. */
-function pointerTo({ setting, problem, value, allowed }: ConfigError['faults'][number]): Fault {
-  const path = (setting ?? '').replace(/^faults/, '').replaceAll(/\[([0-9]+)\]/g, '.$1')
-  const got = value === null ? '' : ` (got ${value})`
-  const wanted = allowed === null ? '' : `; allowed: ${allowed}`
-  return { pointer: path.replaceAll('.', '/'), detail: `${problem}${got}${wanted}` }
 }

@@ -1,6 +1,12 @@
 /** Reads a script of wallet faults (docs/faults.md) as the configuration is read: whole, with the place of every fault. */
 import { resolve } from 'node:path'
 import { parse } from 'yaml'
+import { ConfigError, type ConfigFault, fault, showKind, showValue } from '../config/faults.ts'
+import { choice, type Field, fraction, integer, type Kind, nullable, text } from '../config/kinds.ts'
+import { list, mapping } from '../config/mappings.ts'
+import type { Origin } from '../config/raw.ts'
+import { readText } from '../config/sources.ts'
+import { parseYaml } from '../config/yaml.ts'
 import { parseUuid } from '../core/ids.ts'
 import {
   CALLS,
@@ -16,12 +22,6 @@ import {
   type Range,
   type When,
 } from '../wallet/faults/rules.ts'
-import { ConfigError, type ConfigFault, fault, showKind, showValue } from './faults.ts'
-import { choice, type Field, fraction, integer, type Kind, nullable, text } from './kinds.ts'
-import { list, mapping } from './mappings.ts'
-import type { Origin } from './raw.ts'
-import { readText } from './sources.ts'
-import { parseYaml } from './yaml.ts'
 
 const MOST_RULES = 1000
 const MOST_MS = 3_600_000
