@@ -44,7 +44,7 @@ export const Cursor = Type.Optional(
 export const NextCursor = orNull(Type.String())
 
 /** Several values, separated by commas. */
-function listOf(pattern: string, title: string) {
+export function listOf(pattern: string, title: string) {
   return Type.Optional(Type.String({ pattern: `^${pattern}(?:,${pattern})*$`, maxLength: 4000, title }))
 }
 

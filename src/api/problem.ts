@@ -10,6 +10,8 @@ const PROBLEMS = {
   FORBIDDEN: { status: 403, title: 'The key may not do this' },
   NOT_FOUND: { status: 404, title: 'There is no such thing' },
   TRADE_ID_REUSED: { status: 409, title: 'A trade id was used before for another trade' },
+  NOT_RETRYABLE: { status: 409, title: 'There is nothing to retry' },
+  NOT_RESOLVABLE: { status: 409, title: 'There is nothing to resolve' },
   IN_PROGRESS: { status: 409, title: 'The first call with this key is still under way' },
   REVERSED: { status: 409, title: 'The key has been reversed' },
   TOO_LARGE: { status: 413, title: 'The request is too large' },

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import type { TSchema } from 'typebox'
 import type { Logger } from '../log.ts'
+import { type AdminServices, adminRoutes } from './admin/plugin.ts'
 import type { App, CompileSchema } from './app.ts'
 import { type Authenticate, type Principal, requireRole } from './auth.ts'
 import { errorHandler } from './error-handler.ts'
@@ -30,6 +31,8 @@ export interface ServerOptions {
   readonly timeoutMs?: number
   /** Null: this server takes no trades (a wallet alone). */
   readonly trades: TradeServices | null
+  /** Not given: this server has nothing for operators (a wallet alone). */
+  readonly admin?: AdminServices
   /** Null: this server offers no wallet (it uses one elsewhere). */
   readonly wallet: WalletServices | null
   /** Of a wallet that goes wrong by a script. */
@@ -87,6 +90,7 @@ export function createServer(options: ServerOptions): App {
         tradesListRoute(guarded, options.trades)
         tradeShowRoute(guarded, options.trades)
       }
+      if (options.admin !== undefined) await adminRoutes(guarded, options.admin)
       if (options.wallet !== null) await walletRoutes(guarded, options.wallet)
       if (options.faults !== undefined) faultRoutes(guarded, options.faults)
     })

@@ -2,6 +2,7 @@
 import type { Instruments } from '../core/instruments.ts'
 import type { Connection, Database } from '../db.ts'
 import { addCounts } from './counts.ts'
+import { type InstrumentStore, readRows } from './instruments.ts'
 import type {
   DeadLetter,
   LetterFilter,
@@ -72,7 +73,7 @@ function where(conditions: readonly string[]): string {
 
 export async function selectLetters(
   database: Database,
-  instruments: Instruments,
+  instruments: InstrumentStore,
   { before, limit, ...filter }: LetterQuery,
 ): Promise<readonly DeadLetter[]> {
   const values: unknown[] = []
@@ -91,12 +92,12 @@ export async function selectLetters(
       limit $${values.push(limit)}`,
     values,
   })
-  return rows.map(row => letterOf(row, instruments))
+  return await readRows(instruments, rows, letterOf)
 }
 
 export async function selectLetter(
   database: Database,
-  instruments: Instruments,
+  instruments: InstrumentStore,
   tradeId: string,
 ): Promise<DeadLetter | null> {
   const { rows } = await database.query<LetterRow>({
@@ -108,8 +109,8 @@ export async function selectLetter(
       where l.trade_id = $1`,
     values: [tradeId],
   })
-  const [row] = rows
-  return row === undefined ? null : letterOf(row, instruments)
+  const [letter] = await readRows(instruments, rows, letterOf)
+  return letter ?? null
 }
 
 export async function countOpenLetters(connection: Database | Connection, filter: LetterFilter): Promise<number> {
@@ -128,7 +129,7 @@ export async function countOpenLetters(connection: Database | Connection, filter
 /** The row of the queue is locked first, as whoever records a settlement does. */
 export async function lockLetter(
   connection: Connection,
-  instruments: Instruments,
+  instruments: InstrumentStore,
   tradeId: string,
 ): Promise<LockedLetter | null> {
   await connection.query({
@@ -147,13 +148,13 @@ export async function lockLetter(
       for update of l`,
     values: [tradeId],
   })
-  const [row] = rows
-  return row === undefined ? null : { letter: letterOf(row, instruments), isLeased: row.is_leased }
+  const [letter] = await readRows(instruments, rows, letterOf)
+  return letter === undefined ? null : { letter, isLeased: rows[0]?.is_leased === true }
 }
 
 export async function lockOpenLetters(
   connection: Connection,
-  instruments: Instruments,
+  instruments: InstrumentStore,
   filter: LetterFilter,
   after: LetterPosition | null,
   limit: number,
@@ -176,7 +177,7 @@ export async function lockOpenLetters(
     for update of l, o skip locked`,
     values,
   )
-  return rows.map(row => letterOf(row, instruments))
+  return await readRows(instruments, rows, letterOf)
 }
 
 const REQUEUE = `

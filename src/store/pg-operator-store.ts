@@ -1,4 +1,3 @@
-import type { Instruments } from '../core/instruments.ts'
 import type { Connection, Database } from '../db.ts'
 import { performChange, selectAuditLog, selectBulkRetry, selectRetryItems } from './admin-changes.ts'
 import {
@@ -10,11 +9,12 @@ import {
   selectLetter,
   selectLetters,
 } from './dead-letters.ts'
+import type { InstrumentStore } from './instruments.ts'
 import type { AdminChange, ChangeInHand, OperatorStore } from './operator-store.ts'
 import { isPaused, selectStatus, setPaused } from './status.ts'
 
 /** What operators see and change, on PostgreSQL; `instruments` may grow while it runs. */
-export function createOperatorStore(database: Database, instruments: Instruments): OperatorStore {
+export function createOperatorStore(database: Database, instruments: InstrumentStore): OperatorStore {
   return {
     letters: query => selectLetters(database, instruments, query),
     letter: tradeId => selectLetter(database, instruments, tradeId),
@@ -29,7 +29,7 @@ export function createOperatorStore(database: Database, instruments: Instruments
   }
 }
 
-function inHandOf(connection: Connection, instruments: Instruments, { actor, atMs }: AdminChange): ChangeInHand {
+function inHandOf(connection: Connection, instruments: InstrumentStore, { actor, atMs }: AdminChange): ChangeInHand {
   return {
     lock: tradeId => lockLetter(connection, instruments, tradeId),
     lockOpen: (filter, after, limit) => lockOpenLetters(connection, instruments, filter, after, limit),

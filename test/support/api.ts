@@ -58,6 +58,7 @@ export async function createTestApi(database: Database, rail: Rail): Promise<Tes
     waitsForRoom: false,
   })
   const { wallet, instruments } = settlement
+  const clock = systemClock()
   settlement.pool.start()
   const app = createServer({
     authenticate,
@@ -68,7 +69,8 @@ export async function createTestApi(database: Database, rail: Rail): Promise<Tes
       ),
     log: createLogger('silent'),
     version: '0.0.0',
-    trades: { ...settlement, clock: systemClock(), feeUserId: FEES },
+    trades: { ...settlement, clock, feeUserId: FEES },
+    admin: { ...settlement, clock, walletStatus: () => ({ url: null, level: 'settlements', circuit: 'closed' }) },
     wallet: {
       wallet,
       assets: instruments.assets,

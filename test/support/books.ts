@@ -54,6 +54,7 @@ export interface Books {
   work(faults?: Faults, level?: WalletLevel): Promise<void>
   /** Moves the clock. */
   advance(ms: number): void
+  now(): number
   /** The call that applies a leg in the first epoch. */
   legOf(trade: Trade, name: string): Operation
   /** The one call of the atomic rail in the first epoch. */
@@ -119,6 +120,7 @@ export async function openBooks(database: Database): Promise<Books> {
     advance: ms => {
       nowMs += ms
     },
+    now: () => nowMs,
     deposit: async (userId, currency, amount, tradeId) => {
       const key = `deposit:${randomUUID()}`
       const reason = 'DEPOSIT'

@@ -67,10 +67,12 @@ async function serve(
 function serverOf(
   config: Config,
   { database }: OpenDatabase,
-  { store, intake, instruments, wallet }: SettlementService,
+  settlement: SettlementService,
   matches: (key: string) => boolean,
   version: string,
 ) {
+  const { instruments, wallet } = settlement
+  const clock = systemClock()
   return createServer({
     authenticate: async given => (matches(given) ? { role: 'admin', userId: null, name: 'admin' } : null),
     notReady: async () => {
@@ -79,7 +81,8 @@ function serverOf(
     },
     log: createLogger('info'),
     version,
-    trades: { store, intake, instruments, clock: systemClock(), feeUserId: config.settlement.feeUserId },
+    trades: { ...settlement, clock, feeUserId: config.settlement.feeUserId },
+    admin: { ...settlement, clock, walletStatus: () => ({ url: null, level: 'settlements', circuit: 'closed' }) },
     wallet: { wallet, assets: instruments.assets },
   })
 }
