@@ -70,6 +70,12 @@ export interface OperationDone {
   readonly appliedAtMs: number
 }
 
+/** What a wallet said of an operation that it applied; null where it did not say. */
+export interface OperationSeen {
+  readonly balanceAfter: bigint | null
+  readonly appliedAtMs: number | null
+}
+
 /** `reversed`: it had been applied and is undone. `cancelled`: it had never arrived, or had been refused. */
 export interface ReversalDone {
   readonly status: 'reversed' | 'cancelled'
@@ -93,7 +99,7 @@ export interface Balance {
 export interface Wallet {
   capabilities(): Promise<Capabilities>
   /** One debit or credit. */
-  apply(operation: Operation): Promise<Outcome<OperationDone>>
+  apply(operation: Operation): Promise<Outcome<OperationSeen>>
   /** All legs of a trade at once (level `settlements`). */
   settle(settlement: SettlementCall): Promise<Outcome<null>>
   /** Undoes whatever the key did, and refuses the key from now on (level `reversals`). */
@@ -156,6 +162,7 @@ export interface Totals {
 
 /** A wallet whose books can be read back (wallet-protocol.md, "Reading back"). */
 export interface BookedWallet extends Wallet {
+  apply(operation: Operation): Promise<Outcome<OperationDone>>
   keyRecord(key: string): Promise<KeyRecord | null>
   entries(query: EntryQuery): Promise<readonly Entry[]>
   /** One for each currency known, in order of their codes. */

@@ -633,7 +633,7 @@ describe('trap 12', () => {
     await fundBoth(rig)
     const trade = makeTrade()
     await rig.take([trade], { legOrder })
-    const apply: typeof rig.wallet.apply = async operation => {
+    const apply: typeof rig.settler.wallet.apply = async operation => {
       const outcome = await rig.settler.wallet.apply(operation)
       if (operation.key.endsWith('buyer-credit')) await withdraw(rig, 'spent')
       return outcome
