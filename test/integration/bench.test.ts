@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { bench as benchHttpClient } from '../../bench/http-client.bench.ts'
 import { bench } from '../../bench/settle.bench.ts'
 
 test('the benchmark settles everything it hands in, on both rails and the plain way', {
@@ -9,4 +10,12 @@ test('the benchmark settles everything it hands in, on both rails and the plain 
   expect(result.atomic.per_second).toBeGreaterThan(0)
   expect(result.saga.per_second).toBeGreaterThan(0)
   expect(result.naive.per_second).toBeGreaterThan(0)
+})
+
+test('the benchmark of the HTTP client gets an answer to every request, from each client', async () => {
+  const { ours, undici, undici_pipelined } = await benchHttpClient({ requests: 300, concurrency: 50, rate: 1000 })
+  for (const { per_second, cpu_us } of [ours, undici, undici_pipelined]) {
+    expect(per_second).toBeGreaterThan(0)
+    expect(cpu_us).toBeGreaterThan(0)
+  }
 })
