@@ -29,7 +29,7 @@ export function malformed(errors: readonly FastifySchemaValidationError[], part 
 
 /** One fault that no schema can tell. */
 export function invalid(pointer: string, detail: string, code: ProblemCode = 'INVALID_REQUEST'): Problem {
-  const fault: Fault = code === 'INVALID_REQUEST' ? { pointer, detail } : { pointer, code, detail }
+  const fault: Fault = code === 'INVALID_REQUEST' ? { pointer, detail } : { pointer, detail, code }
   return problemOf(code, pointer === '' ? detail : `${pointer} ${detail}`, { errors: [fault] })
 }
 
@@ -41,7 +41,7 @@ function firstOfEach(faults: readonly Fault[]): readonly Fault[] {
 
 function faultOf({ keyword, instancePath, params, message, parentSchema }: SchemaError): Fault {
   const fault = (pointer: string, detail: string, code = parentSchema?.['x-code']): Fault =>
-    code === undefined ? { pointer, detail } : { pointer, code, detail }
+    code === undefined ? { pointer, detail } : { pointer, detail, code }
   switch (keyword) {
     case 'required': {
       const field = String(params['missingProperty'])

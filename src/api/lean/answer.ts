@@ -5,6 +5,8 @@ export interface Answer {
   /** Lines that each end in CRLF; length, date and connection are the server's to add. */
   readonly headers: string
   readonly body: string | Buffer
+  /** Ends the connection, whatever the client wants. */
+  readonly isLast?: boolean
 }
 
 /** Whatever bytes, and perhaps the end of the connection behind them. */

@@ -107,7 +107,7 @@ export function openConnection(socket: Socket, { handle, limits, takeOver }: Con
       if (reply === 'silence' && state === 'last') isEnd = true
       if (reply === null || reply === 'silence' || isEnd) break
       count++
-      const isLast = 'raw' in reply ? reply.isCut : isLastAnswer(request, count)
+      const isLast = 'raw' in reply ? reply.isCut : reply.isLast === true || isLastAnswer(request, count)
       text = put(text, 'raw' in reply ? reply.raw : renderAnswer(reply, !isLast))
       if ('body' in reply && typeof reply.body !== 'string') text = put(text, reply.body)
       isEnd = isLast

@@ -77,6 +77,7 @@ test.each([
   ['an upgrade', withFields('Upgrade: websocket\r\n')],
   ['a connection that says more', withFields('Connection: keep-alive, Upgrade\r\n')],
   ['another expectation', withFields('Expect: miracle\r\n')],
+  ['lines that end in line feeds', 'GET / HTTP/1.1\nHost: a\n'],
   ['a head without an end', `GET / HTTP/1.1\r\nVia: ${'x'.repeat(LIMITS.headBytes)}`],
   ['a body above the limit', withFields('Content-Length: 101\r\n')],
   ['chunks above the limit', `${withFields('Transfer-Encoding: chunked\r\n')}65\r\n`],

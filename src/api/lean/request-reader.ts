@@ -33,6 +33,7 @@ const FIELD = /([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)\r\n
 /** Of these a second one contradicts the first. */
 const SINGLE =
   /^(?:authorization|connection|content-length|content-type|expect|host|idempotency-key|transfer-encoding|upgrade)$/
+const BARE_LINE_FEED = /(?:^|[^\r])\n/
 const UNUSUAL: Reading = { kind: 'unusual' }
 
 /** Reads the request that begins at `start`. */
@@ -40,7 +41,8 @@ export function readRequest(bytes: Buffer, start: number, limits: ReaderLimits):
   const headEnd = bytes.indexOf('\r\n\r\n', start, 'latin1')
   if (headEnd === -1) {
     const length = bytes.length - start
-    if (length > limits.headBytes) return UNUSUAL
+    // Lines that end in another way never make a head whose end is found.
+    if (length > limits.headBytes || BARE_LINE_FEED.test(bytes.toString('latin1', start))) return UNUSUAL
     return { kind: 'more', needed: length + 1, expectsContinue: false }
   }
   if (headEnd - start > limits.headBytes) return UNUSUAL

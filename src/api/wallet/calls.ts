@@ -88,13 +88,19 @@ export async function settleItem(
   check: Check,
 ): Promise<SettlementResult> {
   const checked = check(SettlementItem, item)
-  if ('problem' in checked) return { ...refusedItem(item, checked.problem), replayed: false }
+  if ('problem' in checked) return refusedSettlement(item, checked.problem)
   const read = readSettlement(checked.value, assets)
-  if ('problem' in read) return { ...refusedItem(item, read.problem), replayed: false }
+  if ('problem' in read) return refusedSettlement(item, read.problem)
   const outcome = await wallet.settle(read.value)
   return outcome.outcome === 'applied'
     ? { key: read.value.key, status: 'settled', replayed: outcome.replayed }
-    : { ...refusedItem(item, problemOfOutcome(outcome, assets, log)), replayed: false }
+    : refusedSettlement(item, problemOfOutcome(outcome, assets, log))
+}
+
+/** In the order in which the route's schema writes it: what is always there comes first. */
+function refusedSettlement(item: unknown, refusal: Problem): SettlementResult {
+  const { key, status, problem } = refusedItem(item, refusal)
+  return { key, status, replayed: false, problem }
 }
 
 function isReversal(item: unknown): boolean {

@@ -91,9 +91,9 @@ async function hotRoutes({ app, calling }: HotOptions): Promise<ReadonlyMap<stri
     return Promise.all(parsed.settlements.map(item => settleItem(item, calling, check))).then(listed)
   }
   const balance: Hot = ({ target }) => {
-    const [user_id, currency] = target.slice(BALANCES.length).split('/')
+    const [user_id, currency, ...more] = target.slice(BALANCES.length).split('/')
     const params = { user_id, currency }
-    return isBalance(params) ? showBalance(params, calling).then(answered) : null
+    return more.length === 0 && isBalance(params) ? showBalance(params, calling).then(answered) : null
   }
   const all: readonly (readonly [string, 'POST' | 'GET', string, Hot])[] = [
     ['POST /v1/debits', 'POST', '/v1/debits', operation('debit')],
@@ -167,5 +167,7 @@ async function answerByRoutes(app: App, request: WireRequest): Promise<Answer> {
   const lines = Object.entries(answer.headers)
     .filter(([name]) => !OF_CONNECTION.test(name))
     .map(([name, value]) => `${name}: ${String(value)}\r\n`)
-  return { status: answer.statusCode, headers: lines.join(''), body: answer.rawPayload }
+  // A body that could not be read leaves it open where the next request begins.
+  const isLast = answer.headers['connection'] === 'close'
+  return { status: answer.statusCode, headers: lines.join(''), body: answer.rawPayload, isLast }
 }
