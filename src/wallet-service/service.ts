@@ -48,7 +48,7 @@ export async function createMemoryWalletService(
   const connect = await hotHandler({ app, authenticate, calling: { wallet, assets, log } })
   const server = createLeanServer({
     connect: withFaults(connect, {
-      book: control.book,
+      book: () => control.book(),
       mayCall: callerCheck(authenticate),
       closePort: ms => server.closePort(ms),
       clock,
@@ -58,7 +58,7 @@ export async function createMemoryWalletService(
     requestMs: REQUEST_TIMEOUT_MS,
   })
   return {
-    listen: server.listen,
+    listen: address => server.listen(address),
     close: async () => {
       await server.close(CLOSE_MS)
       await app.close()

@@ -79,7 +79,7 @@ async function answersOf(url: string, bytes: string): Promise<unknown> {
     status,
     headers: Object.entries(headers)
       .filter(([name]) => name !== 'date')
-      .toSorted(),
+      .toSorted(([one], [other]) => (one < other ? -1 : 1)),
     body,
   }))
 }

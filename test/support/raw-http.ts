@@ -87,7 +87,7 @@ export function answersIn(received: string): readonly RawAnswer[] {
 export function request(
   method: string,
   target: string,
-  body: unknown = undefined,
+  body?: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): string {
   const text = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body)

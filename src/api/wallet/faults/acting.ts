@@ -5,7 +5,6 @@ import type { WalletCall } from '../../../wallet/faults/rules.ts'
 import type { Answer, Reply } from '../../lean/answer.ts'
 import type { Handle } from '../../lean/connection.ts'
 import type { WireRequest } from '../../lean/request-reader.ts'
-import type { RefusedItem } from '../contract.ts'
 import { refusedItem } from '../items.ts'
 import { callsOf, keysTakenBack, type RequestCalls } from './calls-of.ts'
 import {
@@ -195,21 +194,24 @@ function hasNoEffectNow({ action }: AppliedFault): boolean {
   return action.fault === 'refuse' || action.fault === 'late' || ('when' in action && action.when === 'before')
 }
 
+/** The result of an item with its fault, if it has one that is its own. */
 function resultWith(fault: AppliedFault | null, item: unknown, result: unknown): unknown {
-  if (fault === null || !isOfItem(fault)) return result
+  if (fault === null) return result
   const { action } = fault
-  const refused = (problem: Parameters<typeof refusedItem>[1]): RefusedItem & { readonly replayed?: boolean } =>
-    refusedItem(item, problem)
   switch (action.fault) {
     case 'refuse':
     case 'status':
     case 'retry_after':
-      return refused(problemFor(action))
+      return refusedItem(item, problemFor(action))
     case 'late':
-      return refused(GATEWAY_TIMEOUT_PROBLEM)
+      return refusedItem(item, GATEWAY_TIMEOUT_PROBLEM)
     case 'garbage':
       return aboutAnother(result, action.what)
-    default:
+    case 'no_answer':
+    case 'cut':
+    case 'slow':
+    case 'unauthorized':
+    case 'close_port':
       return result
   }
 }
