@@ -4,6 +4,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { SYMBOL } from '../core/market.ts'
 import { EXIT, type ExitStatus } from './exit-status.ts'
 import { describeFailure } from './failure.ts'
+import { operatorCommands } from './operator-commands.ts'
 
 /** The options that every command takes, as they were given. */
 export interface CommonOptions {
@@ -26,6 +27,9 @@ const EXAMPLES = [
   ['legwork replay trades.csv.gz --market BTC/USDT', 'settle recorded trades, then verify the books'],
   ['legwork replay trades.csv --rail saga --json', 'leg by leg; the file names its markets'],
   ['legwork verify', 'check the books, also while a server is at work'],
+  ['legwork dead-letters list', 'what stopped and needs a person'],
+  ['legwork dead-letters retry --code INSUFFICIENT_BALANCE --reason "funded again"', 'all of one cause'],
+  ['legwork status', 'how settlement is doing'],
 ] as const
 
 function examplesOf(examples: readonly (readonly [command: string, what: string])[]): string {
@@ -122,6 +126,11 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
       status = await verifyCommand(options)
     }),
   )
+  for (const command of operatorCommands(commandWith, ended => {
+    status = ended
+  })) {
+    program.addCommand(command)
+  }
   for (const command of program.commands) {
     const own = EXAMPLES.filter(([example]) => example.startsWith(`legwork ${command.name()}`))
     command.addHelpText('after', examplesOf(own) + EXIT_STATUSES)

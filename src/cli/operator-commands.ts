@@ -1,0 +1,77 @@
+/** What the commands of operators take: they go through the admin API of a running server. */
+import { Command, InvalidArgumentError, Option } from 'commander'
+import type { ExitStatus } from './exit-status.ts'
+
+/** Makes a command with the options that all have. */
+type MakeCommand = (name: string, description: string) => Command
+
+const KINDS = ['settlement', 'fee']
+const ROLLBACKS = ['not_needed', 'complete', 'incomplete']
+
+function rate(text: string): number {
+  const value = Number(text)
+  if (/^[0-9]+(?:\.[0-9]+)?$/.test(text) && value > 0 && value <= 100_000) return value
+  throw new InvalidArgumentError('It must be a number above 0, at most 100000.')
+}
+
+function withServer(command: Command): Command {
+  return command.option('--url <url>', 'the server (default: http://127.0.0.1:8080)')
+}
+
+function withFilter(command: Command): Command {
+  return command
+    .option('--code <codes>', 'with these codes only, separated by commas')
+    .addOption(new Option('--kind <kind>', 'of this kind only').choices(KINDS))
+    .addOption(new Option('--rollback <state>', 'with a rollback of this state only').choices(ROLLBACKS))
+}
+
+/** `legwork dead-letters …` and `legwork status`; `end` is told what each ends with. */
+export function operatorCommands(make: MakeCommand, end: (status: ExitStatus) => void): readonly Command[] {
+  const under = (name: string, description: string): Command =>
+    withServer(make(name, description)).showHelpAfterError(
+      `(legwork dead-letters ${name} --help shows what can be given)`,
+    )
+  // Without options of its own: it would take them from the commands under it.
+  const letters = new Command('dead-letters')
+    .description('what stopped and needs a person: look at it, retry it, resolve it')
+    .copyInheritedSettings(make('dead-letters', ''))
+  letters.addCommand(
+    withFilter(under('list', 'lists dead letters, newest first'))
+      .option('--status <statuses>', 'open, retrying, resolved, separated by commas', 'open,retrying')
+      .option('--limit <number>', 'at most so many, up to 1000', '50')
+      .option('--cursor <cursor>', 'from where another list ended')
+      .action(async options => end(await (await import('./commands/dead-letters.ts')).listCommand(options))),
+  )
+  letters.addCommand(
+    under('show', 'shows the dead letter of a trade, with its legs')
+      .argument('<trade-id>')
+      .action(async (id, options) => end(await (await import('./commands/dead-letters.ts')).showCommand(id, options))),
+  )
+  letters.addCommand(
+    withFilter(under('retry', 'retries one, or all that match, and waits for what comes of it'))
+      .argument('[trade-id]', 'one alone')
+      .option('--all', 'all that are open')
+      .option('--dry-run', 'only say how many there are')
+      .option('--rate <number>', 'settlements a second (default: all at once)', rate)
+      .option('--reason <text>', 'why, for the audit log; needed for more than one')
+      .action(async (id, options) => end(await (await import('./commands/retry.ts')).retryCommand(id, options))),
+  )
+  letters.addCommand(
+    under('resolve', 'says what became of it: nothing more is done about it')
+      .argument('<trade-id>')
+      .addOption(
+        new Option('--resolution <what>', 'what became of it')
+          .choices(['settled_elsewhere', 'cancelled', 'written_off'])
+          .makeOptionMandatory(),
+      )
+      .requiredOption('--note <text>', 'what was done, kept with the letter')
+      .option('--reason <text>', 'why, for the audit log (default: the note)')
+      .action(async (id, options) =>
+        end(await (await import('./commands/dead-letters.ts')).resolveCommand(id, options)),
+      ),
+  )
+  const status = withServer(make('status', 'how settlement is doing: queue, workers, failures, owed fees')).action(
+    async options => end(await (await import('./commands/status.ts')).statusCommand(options)),
+  )
+  return [letters, status]
+}
