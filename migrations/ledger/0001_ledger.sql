@@ -15,6 +15,8 @@ create table ledger_accounts (
 -- Balances change with every batch: room on the page keeps each change off the index.
 with (fillfactor = 50);
 
+create type ledger_reason as enum ('TRADE_SETTLEMENT', 'FEE_COLLECTION', 'SETTLEMENT_ROLLBACK', 'DEPOSIT', 'WITHDRAWAL');
+
 -- What a key has done. One row a key, for ever: that is what makes a repetition harmless.
 create table ledger_operations (
   key text collate "C" primary key check (length(key) between 1 and 128),
@@ -25,7 +27,7 @@ create table ledger_operations (
   user_id uuid,
   currency text,
   amount numeric check (amount > 0),
-  reason text,
+  reason ledger_reason,
   -- Of a settlement: the SHA-256 of its legs.
   content text,
   -- The first answer.
@@ -55,8 +57,7 @@ create table ledger_entries (
   trade_id uuid,
   amount numeric not null check (amount <> 0),
   balance_after numeric not null,
-  reason text not null
-    check (reason in ('TRADE_SETTLEMENT', 'FEE_COLLECTION', 'SETTLEMENT_ROLLBACK', 'DEPOSIT', 'WITHDRAWAL')),
+  reason ledger_reason not null,
   at timestamptz not null,
   primary key (user_id, currency, seq),
   check (reason <> 'WITHDRAWAL' or amount < 0),

@@ -31,7 +31,7 @@ export async function finishChanges(
   { changedOperations, accounts, totals }: LedgerChanges,
 ): Promise<void> {
   await updateOperations(connection, changedOperations)
-  await saveAccounts(connection, instruments, [...accounts.values()])
+  await saveAccounts(connection, instruments, accounts)
   await addTotals(connection, instruments, totals)
 }
 
@@ -52,7 +52,7 @@ async function insertOperations(
       )
       select d.*, $16
       from unnest(
-        $1::text[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::numeric[], $8::text[], $9::text[],
+        $1::text[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::numeric[], $8::ledger_reason[], $9::text[],
         $10::numeric[], $11::text[], $12::text[], $13::text[], $14::numeric[], $15::numeric[]
       ) as d`,
     values: [
@@ -106,7 +106,7 @@ async function insertEntries(
       select d.*, $10
       from unnest(
         $1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::smallint[], $6::uuid[], $7::numeric[], $8::numeric[],
-        $9::text[]
+        $9::ledger_reason[]
       ) as d`,
     values: [
       arrayOf(entries.map(entry => entry.userId)),

@@ -14,7 +14,7 @@
 import { type Connection, codeOf, type Database, transaction, transactionOnce } from '../db.ts'
 import {
   type Account,
-  accountKey,
+  AccountMap,
   applyCalls,
   type LedgerCall,
   type LedgerChanges,
@@ -37,6 +37,8 @@ export interface LedgerPipeline {
 
 /** Batches decided under locks after one that was not valid, before guessing again: somebody else is at work. */
 const CAUTIOUS_BATCHES = 8
+/** Batches whose keys are looked up first, after one that was used before. */
+const WATCHFUL_BATCHES = 64
 /** Accounts kept in memory; all are let go when there are more, and read again as they are asked for. */
 const MOST_ACCOUNTS = 200_000
 
@@ -46,14 +48,19 @@ interface Decision {
   readonly nowMs: number
 }
 
+type AheadState = LedgerState & { readonly keysAreNew: boolean }
+
 export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
   const { database, instruments, remembersRefusals } = options
   /** Accounts as they will be when all that is decided is committed. */
-  const ahead = new Map<string, Account>()
+  const ahead = new AccountMap<Account>()
+  /** How often they were let go: what was spared in a reading before that may be missing. */
+  let clears = 0
   const keysUnderWay = new Set<string>()
   let lastDecided: Promise<void> = Promise.resolve()
   let lastEnded: Promise<void> = Promise.resolve()
   let cautious = 0
+  let watchful = 0
 
   async function answer(calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
     const decided = Promise.withResolvers<void>()
@@ -63,23 +70,29 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     lastEnded = ended.promise
     const keys = calls.map(keyOf)
     try {
-      const state = cautious > 0 ? null : await readState(database, options, calls, account => ahead.has(account))
+      const clearsBefore = clears
+      const state = cautious > 0 ? null : await readAhead(calls)
       await beforeDecided
-      if (state === null || !isSound(state, keys)) {
+      if (state === null || clears !== clearsBefore || keys.some(key => keysUnderWay.has(key))) {
         await beforeEnded
         cautious = Math.max(cautious - 1, 0)
         return await answerLocked(calls)
       }
       const decision = decide(state, calls)
+      if (decision === null) {
+        await beforeEnded
+        return await answerLocked(calls)
+      }
       for (const key of keys) keysUnderWay.add(key)
       decided.resolve()
       try {
         await write(decision, beforeEnded)
         return decision.outcomes
       } catch (error) {
-        ahead.clear()
+        letGo()
         if (!isInvalid(error)) throw error
-        cautious = CAUTIOUS_BATCHES
+        if (isTaken(error)) watchful = WATCHFUL_BATCHES
+        else cautious = CAUTIOUS_BATCHES
         await beforeEnded
         return await answerLocked(calls)
       } finally {
@@ -92,18 +105,30 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     }
   }
 
-  /** Not where an answer depends on a call that may still fail, or on an account that was let go since. */
-  function isSound(state: LedgerState, keys: readonly string[]): boolean {
-    return !keys.some(key => keysUnderWay.has(key)) && state.skipped.every(key => ahead.has(key))
+  /** Keys are hardly ever used twice, so they are looked up only for a while after one that was. */
+  async function readAhead(calls: readonly LedgerCall[]): Promise<AheadState> {
+    const keysAreNew = watchful === 0 && calls.every(call => call.kind !== 'reversal')
+    const isKnown = (userId: string, currency: string): boolean => ahead.get(userId, currency) !== undefined
+    const state = await readState(database, options, calls, { isKnown, keysAreNew })
+    if (watchful > 0)
+      watchful = calls.some(call => state.operation(keyOf(call)) !== undefined) ? WATCHFUL_BATCHES : watchful - 1
+    return { ...state, keysAreNew }
   }
 
-  function decide(state: LedgerState, calls: readonly LedgerCall[]): Decision {
+  function letGo(): void {
+    ahead.clear()
+    clears++
+  }
+
+  /** Null where an answer rests on a key being new, and nothing that is written would find out that it is not. */
+  function decide({ keysAreNew, ...state }: AheadState, calls: readonly LedgerCall[]): Decision | null {
     const account = (userId: string, currency: string): Account =>
-      ahead.get(accountKey(userId, currency)) ?? state.account(userId, currency)
+      ahead.get(userId, currency) ?? state.account(userId, currency)
     const nowMs = options.nextMs()
     const decision = applyCalls({ ...state, account, remembersRefusals }, calls, nowMs)
-    if (ahead.size > MOST_ACCOUNTS) ahead.clear()
-    for (const [key, { after }] of decision.changes.accounts) ahead.set(key, after)
+    if (keysAreNew && !areWritten(calls, decision.changes)) return null
+    if (ahead.size > MOST_ACCOUNTS) letGo()
+    for (const { after } of decision.changes.accounts) ahead.set(after.userId, after.currency, after)
     return { ...decision, nowMs }
   }
 
@@ -116,7 +141,7 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
   }
 
   async function answerLocked(calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
-    ahead.clear()
+    letGo()
     return await transaction(database, connection => decideLocked(connection, calls), RACES)
   }
 
@@ -132,10 +157,20 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
   return { answer }
 }
 
+/** Refusals that are not remembered leave no row, and so meet none. */
+function areWritten(calls: readonly LedgerCall[], { newOperations }: LedgerChanges): boolean {
+  const written = new Set(newOperations.map(({ key }) => key))
+  return calls.every(call => written.has(keyOf(call)))
+}
+
 /** Somebody else was first with a key or an account: under locks, again. */
 const RACES: ReadonlySet<string> = new Set(['23505'])
 /** What a guess that did not hold ends with. */
 const INVALID: ReadonlySet<string> = new Set([...RACES, '40001', '40P01'])
+
+function isTaken(error: unknown): boolean {
+  return RACES.has(codeOf(error))
+}
 
 function isInvalid(error: unknown): boolean {
   return error instanceof StaleError || INVALID.has(codeOf(error))

@@ -5,7 +5,7 @@
 import type { Instruments } from '../core/instruments.ts'
 import { MAX_SCALE, parseDecimal, parseStored } from '../core/money.ts'
 import { arrayOf, type Connection, type Database } from '../db.ts'
-import { type Account, accountKey, type LedgerCall, type LedgerView, type OperationRow } from './ledger.ts'
+import { type Account, AccountMap, type LedgerCall, type LedgerView, type OperationRow } from './ledger.ts'
 import type { Movement, Reason } from './wallet.ts'
 
 export interface StateOptions {
@@ -14,29 +14,34 @@ export interface StateOptions {
   readonly feeUserId: string
 }
 
-export interface LedgerState extends Omit<LedgerView, 'remembersRefusals'> {
-  /** Accounts that were not read, by `accountKey`, since somebody said that they need not be. */
-  readonly skipped: readonly string[]
+/** What may be left out of the reading, since the caller knows it. */
+export interface Spared {
+  isKnown(userId: string, currency: string): boolean
+  /** Nobody has used the keys: whoever writes finds out if that is wrong. */
+  readonly keysAreNew: boolean
 }
+
+export type LedgerState = Omit<LedgerView, 'remembersRefusals'>
+
+const NOTHING_SPARED: Spared = { isKnown: () => false, keysAreNew: false }
 
 /** On a connection (inside a transaction) everything is locked, in sorted order; on the pool nothing is. */
 export async function readState(
   source: Connection | Database,
   { instruments, feeUserId }: StateOptions,
   calls: readonly LedgerCall[],
-  isKnown: (accountKey: string) => boolean = () => false,
+  { isKnown, keysAreNew }: Spared = NOTHING_SPARED,
 ): Promise<LedgerState> {
   const reading: Reading = { source, instruments, lock: 'release' in source ? 'for update' : '' }
-  const operations = await readOperations(reading, calls.map(keyOf))
+  const operations = keysAreNew ? NO_OPERATIONS : await readOperations(reading, calls.map(keyOf))
   const reversed = calls.flatMap(call => (call.kind === 'reversal' ? (operations.get(call.key) ?? []) : []))
   const legs = await readLegsMoved(reading, reversed)
-  const wanted = new Map<string, Account>()
-  const skipped: string[] = []
+  const wanted = new AccountMap<Account>()
   const want = (userId: string, currency: string): void => {
-    const key = accountKey(userId, currency)
-    if (wanted.has(key) || !instruments.assets.has(currency)) return
-    if (isKnown(key)) skipped.push(key)
-    else wanted.set(key, emptyAccount(userId, currency, feeUserId))
+    if (isKnown(userId, currency) || !instruments.assets.has(currency)) return
+    if (wanted.get(userId, currency) === undefined) {
+      wanted.set(userId, currency, emptyAccount(userId, currency, feeUserId))
+    }
   }
   for (const call of calls) {
     if (call.kind === 'operation') want(call.operation.userId, call.operation.currency)
@@ -44,20 +49,22 @@ export async function readState(
   }
   for (const { userId, currency } of reversed) if (userId !== null && currency !== null) want(userId, currency)
   for (const moved of legs.values()) for (const leg of moved) want(leg.userId, leg.currency)
-  const accounts = await readAccounts(reading, [...wanted.values()])
+  for (const account of await readAccounts(reading, wanted.values())) {
+    wanted.set(account.userId, account.currency, account)
+  }
   return {
-    skipped,
     assets: instruments.assets,
     account: (userId, currency) => {
-      const key = accountKey(userId, currency)
-      const account = accounts.get(key) ?? wanted.get(key)
-      if (account === undefined) throw new Error(`account ${key} was not read`)
+      const account = wanted.get(userId, currency)
+      if (account === undefined) throw new Error(`account ${userId} ${currency} was not read`)
       return account
     },
     operation: key => operations.get(key),
     legsMoved: key => legs.get(key) ?? [],
   }
 }
+
+const NO_OPERATIONS: ReadonlyMap<string, OperationRow> = new Map()
 
 interface Reading {
   readonly source: Connection | Database
@@ -189,12 +196,12 @@ async function readLegsMoved(
   return legs
 }
 
-/** Those of the accounts that exist, by `accountKey`; in sorted order, so that transactions never lock crosswise. */
+/** Those of the accounts that exist; in sorted order, so that transactions never lock crosswise. */
 async function readAccounts(
   { source, instruments, lock }: Reading,
   accounts: readonly Account[],
-): Promise<ReadonlyMap<string, Account>> {
-  if (accounts.length === 0) return new Map()
+): Promise<readonly Account[]> {
+  if (accounts.length === 0) return []
   const { rows } = await source.query<{
     readonly user_id: string
     readonly currency: string
@@ -212,19 +219,14 @@ async function readAccounts(
     values: [arrayOf(accounts.map(({ userId }) => userId)), arrayOf(accounts.map(({ currency }) => currency))],
   })
   const isFeeAccount = new Map(accounts.map(({ userId, mayOverdraw }) => [userId, mayOverdraw]))
-  return new Map(
-    rows.map(row => [
-      accountKey(row.user_id, row.currency),
-      {
-        userId: row.user_id,
-        currency: row.currency,
-        balance: parseStored(row.balance, scaleOf(instruments, row.currency)),
-        entryCount: row.entry_count,
-        mayOverdraw: row.may_overdraw || isFeeAccount.get(row.user_id) === true,
-        isOpen: true,
-      },
-    ]),
-  )
+  return rows.map(row => ({
+    userId: row.user_id,
+    currency: row.currency,
+    balance: parseStored(row.balance, scaleOf(instruments, row.currency)),
+    entryCount: row.entry_count,
+    mayOverdraw: row.may_overdraw || isFeeAccount.get(row.user_id) === true,
+    isOpen: true,
+  }))
 }
 
 /** The places of a currency; of one that is not known, which only refused calls name, the most there can be. */

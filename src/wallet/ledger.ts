@@ -79,9 +79,41 @@ export interface AccountChange {
   readonly after: Account
 }
 
+/** What is known by account. Two maps, not one with joined keys: making those costs more than everything done with them. */
+export class AccountMap<Value> {
+  readonly #users = new Map<string, Map<string, Value>>()
+  #size = 0
+
+  get size(): number {
+    return this.#size
+  }
+
+  get(userId: string, currency: string): Value | undefined {
+    return this.#users.get(userId)?.get(currency)
+  }
+
+  set(userId: string, currency: string, value: Value): void {
+    let currencies = this.#users.get(userId)
+    if (currencies === undefined) {
+      currencies = new Map()
+      this.#users.set(userId, currencies)
+    }
+    if (!currencies.has(currency)) this.#size++
+    currencies.set(currency, value)
+  }
+
+  clear(): void {
+    this.#users.clear()
+    this.#size = 0
+  }
+
+  values(): readonly Value[] {
+    return [...this.#users.values()].flatMap(currencies => [...currencies.values()])
+  }
+}
+
 export interface LedgerChanges {
-  /** By `accountKey`. */
-  readonly accounts: ReadonlyMap<string, AccountChange>
+  readonly accounts: readonly AccountChange[]
   readonly newOperations: readonly OperationRow[]
   readonly changedOperations: readonly OperationRow[]
   readonly entries: readonly Entry[]
@@ -89,10 +121,6 @@ export interface LedgerChanges {
 }
 
 export type LedgerOutcome = Outcome<OperationDone | ReversalDone | null>
-
-export function accountKey(userId: string, currency: string): string {
-  return `${userId}/${currency}`
-}
 
 /** The answer to a call that is not even looked at; null: it may be handed to `applyCalls`. */
 export function refuseRequest(call: LedgerCall): LedgerOutcome | null {
@@ -126,16 +154,21 @@ interface Posting {
   readonly leg: number | null
 }
 
+interface Looked {
+  readonly before: Account
+  after: Account
+}
+
 /** The state while a list of calls is answered; nothing outside sees it before it is done. */
 class Batch {
   readonly #view: LedgerView
   readonly #nowMs: number
-  readonly #accounts = new Map<string, AccountChange>()
+  readonly #accounts = new AccountMap<Looked>()
   readonly #operations = new Map<string, OperationRow>()
   readonly #new = new Set<string>()
   readonly #legs = new Map<string, readonly Movement[]>()
   readonly #entries: Entry[] = []
-  readonly #totals = new Map<string, TotalsChange>()
+  readonly #totals = new Map<string, { -readonly [Sum in keyof TotalsChange]: bigint }>()
 
   constructor(view: LedgerView, nowMs: number) {
     this.#view = view
@@ -156,7 +189,7 @@ class Batch {
   changes(): LedgerChanges {
     const rows = [...this.#operations.values()]
     return {
-      accounts: this.#accounts,
+      accounts: this.#accounts.values(),
       newOperations: rows.filter(row => this.#new.has(row.key)),
       changedOperations: rows.filter(row => !this.#new.has(row.key)),
       entries: this.#entries,
@@ -169,7 +202,7 @@ class Batch {
     const known = this.#known(operation.key)
     if (known !== undefined) return this.#repeated(known, isSameOperation(known, row))
     if (!this.#view.assets.has(operation.currency)) return this.#refuse(row, unknownCurrency(operation.currency))
-    const obstacle = this.#accountObstacle(operation.userId, operation.currency, changeOf(operation))
+    const obstacle = this.#obstacle([operation])
     if (obstacle !== null) return this.#refuse(row, obstacle)
     const balanceAfter = this.#post(
       operation.key,
@@ -279,20 +312,19 @@ class Batch {
 
   /** Why the movements can't be made; checked on the sum per account, not movement by movement. */
   #obstacle(movements: readonly Movement[]): Refusal | null {
-    const changes = new Map<string, { readonly movement: Movement; readonly change: bigint }>()
+    const changes = new Map<Looked, bigint>()
     for (const movement of movements) {
-      const key = accountKey(movement.userId, movement.currency)
-      changes.set(key, { movement, change: (changes.get(key)?.change ?? 0n) + changeOf(movement) })
+      const looked = this.#account(movement.userId, movement.currency)
+      changes.set(looked, (changes.get(looked) ?? 0n) + changeOf(movement))
     }
-    for (const { movement, change } of changes.values()) {
-      const obstacle = this.#accountObstacle(movement.userId, movement.currency, change)
+    for (const [looked, change] of changes) {
+      const obstacle = this.#accountObstacle(looked, change)
       if (obstacle !== null) return obstacle
     }
     return null
   }
 
-  #accountObstacle(userId: string, currency: string, change: bigint): Refusal | null {
-    const { balance, mayOverdraw } = this.#account(userId, currency).after
+  #accountObstacle({ after: { userId, currency, balance, mayOverdraw } }: Looked, change: bigint): Refusal | null {
     const after = balance + change
     if (hasTooManyDigits(after, this.#view.assets.get(currency)?.scale ?? 0)) {
       return { code: 'INVALID_AMOUNT', detail: `the balance of account ${userId} would have over 38 digits` }
@@ -310,38 +342,36 @@ class Batch {
     isReversedOutside = false,
   ): bigint {
     const { userId, currency, reason } = movement
-    const { before, after } = this.#account(userId, currency)
-    const balanceAfter = after.balance + amount
-    const seq = after.entryCount + 1n
-    this.#accounts.set(accountKey(userId, currency), {
-      before,
-      after: { ...after, balance: balanceAfter, entryCount: seq, isOpen: true },
-    })
+    const looked = this.#account(userId, currency)
+    const balanceAfter = looked.after.balance + amount
+    const seq = looked.after.entryCount + 1n
+    const { mayOverdraw } = looked.after
+    looked.after = { userId, currency, balance: balanceAfter, entryCount: seq, mayOverdraw, isOpen: true }
     this.#entries.push({ userId, currency, seq, key, leg, tradeId, amount, balanceAfter, reason, atMs: this.#nowMs })
     this.#count(currency, reason, amount, isReversedOutside)
     return balanceAfter
   }
 
   #count(currency: string, reason: Reason, amount: bigint, isReversedOutside: boolean): void {
-    const { balances, clearing, deposits, withdrawals } = this.#totals.get(currency) ?? NO_CHANGE
-    const isDeposit = reason === 'DEPOSIT' || (isReversedOutside && amount < 0n)
-    const isWithdrawal = reason === 'WITHDRAWAL' || (isReversedOutside && amount > 0n)
-    this.#totals.set(currency, {
-      balances: balances + amount,
-      clearing: isDeposit || isWithdrawal ? clearing : clearing - amount,
-      deposits: isDeposit ? deposits + amount : deposits,
-      withdrawals: isWithdrawal ? withdrawals - amount : withdrawals,
-    })
+    let sums = this.#totals.get(currency)
+    if (sums === undefined) {
+      sums = { balances: 0n, clearing: 0n, deposits: 0n, withdrawals: 0n }
+      this.#totals.set(currency, sums)
+    }
+    sums.balances += amount
+    if (reason === 'DEPOSIT' || (isReversedOutside && amount < 0n)) sums.deposits += amount
+    else if (reason === 'WITHDRAWAL' || (isReversedOutside && amount > 0n)) sums.withdrawals -= amount
+    else sums.clearing -= amount
   }
 
-  #account(userId: string, currency: string): AccountChange {
-    const key = accountKey(userId, currency)
-    const looked = this.#accounts.get(key)
-    if (looked !== undefined) return looked
-    const before = this.#view.account(userId, currency)
-    const change = { before, after: before }
-    this.#accounts.set(key, change)
-    return change
+  #account(userId: string, currency: string): Looked {
+    let looked = this.#accounts.get(userId, currency)
+    if (looked === undefined) {
+      const before = this.#view.account(userId, currency)
+      looked = { before, after: before }
+      this.#accounts.set(userId, currency, looked)
+    }
+    return looked
   }
 
   #known(key: string): OperationRow | undefined {
@@ -379,8 +409,6 @@ class Batch {
 }
 
 type Refusal = { readonly code: string; readonly detail: string; readonly amounts?: Shortfall }
-
-const NO_CHANGE: TotalsChange = { balances: 0n, clearing: 0n, deposits: 0n, withdrawals: 0n }
 
 const NOTHING = {
   tradeId: null,
