@@ -64,15 +64,12 @@ describe('while it is open', () => {
     expect(events).toEqual([['away', 0]])
   })
 
-  test('a probe into silence ends with its second, and one in ten may take as long as a call', async () => {
+  test('a probe into silence ends with its second; once a minute one may take as long as a call', async () => {
     const { clock, circuit, probes } = rig(() => 'hang')
     circuit.heard('away', circuit.mark())
-    await clock.advance(16_500)
-    expect(probes).toEqual(
-      [0, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 14_000, 15_000, 16_000].map(ms =>
-        expect.closeTo(ms, -1.5),
-      ),
-    )
+    await clock.advance(70_000)
+    const gaps = probes.slice(1).map((ms, index) => Math.round((ms - (probes[index] ?? 0)) / 1000))
+    expect(gaps).toEqual([...Array(59).fill(1), 5, ...Array(gaps.length - 60).fill(1)])
   })
 })
 

@@ -45,9 +45,9 @@ export interface Circuit {
 
 /** Between the beginnings of two probes. */
 const PROBE_MS: Readonly<Record<OpenReason, number>> = { away: 1000, locked_out: 5000 }
-/** A probe into silence must not keep the next one waiting; one in so many may take as long as any call. */
+/** A probe into silence must not keep the next one waiting; once a minute one may take as long as any call. */
 const SHORT_PROBE_MS = 1000
-const LONG_PROBE_EVERY = 10
+const LONG_PROBE_EVERY = 60
 
 export function createCircuit(options: CircuitOptions): Circuit {
   const { clock, timeoutMs } = options

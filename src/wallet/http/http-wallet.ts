@@ -1,0 +1,177 @@
+/**
+ * A wallet that is somebody else's service: the wallet protocol over HTTP, at whatever level it says it has. Each call is
+ * sent at most once; whether it is made again, and when, is decided by the settlement machine alone.
+ */
+import type { Clock } from '../../clock.ts'
+import type { Asset } from '../../core/market.ts'
+import type { Logger } from '../../log.ts'
+import { keyFault } from '../protocol.ts'
+import type { Capabilities, Operation, Outcome, SettlementCall, Wallet } from '../wallet.ts'
+import { readBalance } from './balance.ts'
+import { type Calls, createCalls, WalletUnavailableError } from './calls.ts'
+import { capabilitiesSign, coarserAssets, readCapabilities } from './capabilities.ts'
+import type { CircuitState } from './circuit.ts'
+import { type Asked, type Reading, readNotTaken } from './outcomes.ts'
+import { createPipelinedTransport } from './pipelined-transport.ts'
+import {
+  type BatchItem,
+  balanceRequest,
+  batchRequest,
+  CAPABILITIES_REQUEST,
+  operationRequest,
+  reversalRequest,
+  settlementsRequest,
+} from './requests.ts'
+import { createTogether } from './together.ts'
+import type { HttpTransport } from './transport.ts'
+
+export interface HttpWalletOptions {
+  readonly url: string
+  /** A secret: it goes to the wallet and nowhere else. */
+  readonly token: string | null
+  /** By code; may grow while it works. Amounts are written and read with their places. */
+  readonly instruments: { readonly assets: ReadonlyMap<string, Asset> }
+  /** For one call, from its sending to the end of its answer. */
+  readonly timeoutMs: number
+  readonly clock: Clock
+  readonly log: Logger
+  /** False: the wallet does not recognise a repeated key, so no call shares a request or a connection with another. */
+  readonly idempotent?: boolean
+  /** Another than our own, for tests. */
+  readonly transport?: HttpTransport
+}
+
+export interface HttpWallet extends Wallet {
+  /** Throws `WalletUnavailableError` where the wallet does not say. How calls travel follows from what it said last. */
+  capabilities(): Promise<Capabilities>
+  /** Throws the same where the wallet does not tell. */
+  balance: Wallet['balance']
+  circuit(): CircuitState
+  close(): void
+}
+
+export function createHttpWallet(options: HttpWalletOptions): HttpWallet {
+  const { url, timeoutMs, clock, log, idempotent = true } = options
+  const { assets } = options.instruments
+  const transport = options.transport ?? createTransport(options)
+  const calls = createCalls({ transport, url, assets, timeoutMs, clock, log })
+  let ways = waysOf({ level: 'basic', batchMax: 1, settlementsMax: 1 }, calls, assets)
+  let isWarned = false
+
+  /** What is wrong with a call before it is sent. Of an unknown asset no amount can be written: that is a bug of ours. */
+  function check(key: string, currencies: readonly string[]): (Outcome<never> & { outcome: 'refused' }) | null {
+    const unknown = currencies.find(currency => !assets.has(currency))
+    if (unknown !== undefined) throw new Error(`the places of ${unknown} are not known`)
+    const fault = keyFault(key)
+    return fault === null ? null : { outcome: 'refused', ...fault }
+  }
+
+  return {
+    async capabilities() {
+      const answer = readCapabilities(await calls.ask(CAPABILITIES_REQUEST, capabilitiesSign))
+      if ('code' in answer) throw new WalletUnavailableError(answer.code, `the wallet at ${url}: ${answer.detail}`)
+      const coarser = coarserAssets(answer.scales, assets)
+      if (coarser.length > 0 && !isWarned) {
+        log.warn(
+          { wallet_url: url, assets: coarser },
+          'the wallet keeps fewer places of these, and refuses amounts with more',
+        )
+        isWarned = true
+      }
+      // A call of one that may be made only once is not put where another's fate is also its own.
+      ways = waysOf(idempotent ? answer.capabilities : { ...answer.capabilities, batchMax: 1 }, calls, assets)
+      return answer.capabilities
+    },
+    // outcomes.ts reads the answer to each as what it is.
+    async apply(operation) {
+      const refused = check(operation.key, [operation.currency])
+      return refused ?? ((await ways.perform({ operation })).outcome as Awaited<ReturnType<Wallet['apply']>>)
+    },
+    async settle(settlement) {
+      const { key, legs } = settlement
+      const refused = check(
+        key,
+        legs.map(leg => leg.currency),
+      )
+      return refused ?? ((await ways.settle(settlement)).outcome as Awaited<ReturnType<Wallet['settle']>>)
+    },
+    async reverse(key) {
+      const refused = check(key, [])
+      return refused ?? ((await ways.perform({ reversal: key })).outcome as Awaited<ReturnType<Wallet['reverse']>>)
+    },
+    async balance(userId, currency) {
+      const scale = assets.get(currency)?.scale
+      if (scale === undefined) return null
+      const sent = await calls.ask(balanceRequest(userId, currency), () => 'none')
+      return readBalance(sent, userId, currency, scale)
+    },
+    circuit: () => calls.circuit(),
+    close: () => calls.close(),
+  }
+}
+
+function createTransport({ url, token, clock, log, idempotent = true }: HttpWalletOptions): HttpTransport {
+  const headers = { Accept: 'application/json', ...(token === null ? {} : { Authorization: `Bearer ${token}` }) }
+  return createPipelinedTransport({ url, headers, clock, log, isPipelined: idempotent })
+}
+
+/** How calls travel to a wallet of some level. */
+interface Ways {
+  perform(item: BatchItem): Promise<Reading>
+  settle(settlement: SettlementCall): Promise<Reading>
+}
+
+function waysOf(capabilities: Capabilities, calls: Calls, assets: ReadonlyMap<string, Asset>): Ways {
+  const { level, batchMax, settlementsMax } = capabilities
+  const alone = (item: BatchItem): Promise<Reading> => {
+    if ('reversal' in item) return calls.single(reversalRequest(item.reversal), askedOf(item))
+    const { operation } = item
+    return isTransportable(operation)
+      ? calls.single(operationRequest(operation, assets), askedOf(item))
+      : Promise.resolve(UNTRANSPORTABLE)
+  }
+  const isBatched = (level === 'batch' || level === 'settlements') && batchMax > 1
+  return {
+    perform: isBatched
+      ? createTogether({
+          max: batchMax,
+          keyOf: item => ('reversal' in item ? item.reversal : item.operation.key),
+          perform: items => calls.together(batchRequest(items, assets), items.map(askedOf)),
+          performAlone: alone,
+        })
+      : alone,
+    settle:
+      level === 'settlements'
+        ? createTogether({
+            max: settlementsMax,
+            keyOf: settlement => settlement.key,
+            perform: settlements => {
+              const asked = settlements.map(({ key }): Asked => ({ kind: 'settlement', key }))
+              return calls.together(settlementsRequest(settlements, assets), asked)
+            },
+            performAlone: async () => readNotTaken(),
+          })
+        : () => Promise.reject(new Error(`a wallet of level ${level} takes no settlements`)),
+  }
+}
+
+function askedOf(item: BatchItem): Asked {
+  return 'reversal' in item
+    ? { kind: 'reversal', key: item.reversal }
+    : { kind: 'operation', operation: item.operation }
+}
+
+/** A header loses the spaces at its ends: the key that arrived would be another one. */
+function isTransportable({ key }: Operation): boolean {
+  return key === key.trim()
+}
+
+const UNTRANSPORTABLE: Reading = {
+  outcome: {
+    outcome: 'refused',
+    code: 'INVALID_REQUEST',
+    detail: 'a key in a header neither begins nor ends with a space',
+  },
+  sign: 'none',
+  isOwn: null,
+}

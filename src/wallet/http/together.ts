@@ -1,0 +1,60 @@
+/**
+ * Calls that share a request. What is under way at the same time travels together; a request that the wallet finds too
+ * large, or strange as a whole, is split in halves, down to calls that go alone.
+ */
+import { createBatcher } from '../../batcher.ts'
+import type { NotTaken, Reading } from './outcomes.ts'
+
+export interface TogetherOptions<Item> {
+  /** The most in one request, as the wallet says. */
+  readonly max: number
+  keyOf(item: Item): string
+  perform(items: readonly Item[]): Promise<readonly Reading[] | NotTaken>
+  /** What is split off down to itself. */
+  performAlone(item: Item): Promise<Reading>
+}
+
+/** Requests under way at the same time: while one is being answered the next is being written. */
+const LANES = 4
+
+export function createTogether<Item>(options: TogetherOptions<Item>): (item: Item) => Promise<Reading> {
+  /** What a request is cut to: less than the wallet's limit where it has taken less. */
+  let most = options.max
+
+  async function performAll(items: readonly Item[]): Promise<readonly Reading[]> {
+    const readings: Reading[] = []
+    for (const part of partsOf(items)) readings.push(...(await performPart(part)))
+    return readings
+  }
+
+  /** Two calls of one key never share a request: their answers could not be told apart. Their order is kept. */
+  function partsOf(items: readonly Item[]): readonly (readonly Item[])[] {
+    const parts: Item[][] = []
+    let part: Item[] = []
+    let keys = new Set<string>()
+    for (const item of items) {
+      const key = options.keyOf(item)
+      if (part.length === 0 || part.length >= most || keys.has(key)) {
+        part = []
+        keys = new Set()
+        parts.push(part)
+      }
+      part.push(item)
+      keys.add(key)
+    }
+    return parts
+  }
+
+  async function performPart(items: readonly Item[]): Promise<readonly Reading[]> {
+    const readings = await options.perform(items)
+    if (typeof readings !== 'string') return readings
+    if (readings === 'too_large') most = Math.max(1, Math.min(most, Math.floor(items.length / 2)))
+    const [only] = items
+    if (items.length === 1 && only !== undefined) return [await options.performAlone(only)]
+    const half = Math.ceil(items.length / 2)
+    return [...(await performPart(items.slice(0, half))), ...(await performPart(items.slice(half)))]
+  }
+
+  const line = createBatcher(performAll, options.max, LANES)
+  return item => line.add(item)
+}
