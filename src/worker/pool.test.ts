@@ -47,6 +47,30 @@ async function away(): Promise<never> {
   throw new Error('the database is away')
 }
 
+test('a database that goes away under many settlements is told in one line a second, and loses none of them', async () => {
+  const rig = createRig()
+  await fundBoth(rig, 50)
+  await rig.take(tradesOf(50))
+  let isAway = true
+  const gone = async (): Promise<never> => {
+    throw Object.assign(new Error('connect failed'), { code: 'ECONNREFUSED' })
+  }
+  const { record } = rig.store
+  const store = storeWith(rig, { record: (owner, records) => (isAway ? gone() : record(owner, records)) })
+  const pool = createPool(rig, { store })
+  pool.start()
+  await rig.clock.advance(1_001)
+  const told = rig.lines.filter(({ msg }) => msg === 'the database is away; settlements in hand are resumed')
+  expect(told).toHaveLength(1)
+  expect(told[0]?.['level']).toBe('ERROR')
+  expect(told[0]?.['settlements']).toBeGreaterThanOrEqual(50)
+  isAway = false
+  await rig.clock.advance(LEASE_MS + 5_000)
+  expect(await settledCount(rig)).toBe(50)
+  expect((await rig.balances())['BTC of buyer']).toBe(units(50))
+  await pool.stop(DEADLINE_MS)
+})
+
 describe('settling', () => {
   test('T-3 ten trades at the same moment: all settled, each leg once', async () => {
     const rig = createRig({ latencyMs: 5 })

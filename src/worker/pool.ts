@@ -4,6 +4,7 @@
  */
 import { createBatcher } from '../batcher.ts'
 import type { Trade } from '../core/trade.ts'
+import { isAway } from '../db.ts'
 import type { Claimed, Lease, SettlementRecord, Store } from '../store/store.ts'
 import { type Left, type SettlerOptions, settle } from './settler.ts'
 
@@ -50,6 +51,7 @@ export interface WorkerPool {
 /** How many settlements one worker drives side by side: each waits for the wallet nearly all of its time. */
 const SETTLEMENTS_PER_WORKER = 100
 
+const INTERRUPTIONS_MS = 1000
 const RECORDS_PER_BATCH = 1000
 
 /** A settlement in hand, waiting in the window or under way. */
@@ -74,6 +76,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
   let claiming: Promise<void> | null = null
   let claimAgain = false
   let stopped = false
+  let interruptions = 0
   let paused = false
   /** How often somebody has told whether it is paused. */
   let switches = 0
@@ -141,10 +144,12 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     try {
       if (hands.get(tradeId) === hand) left = await settle(claimed, settler)
     } catch (error) {
-      log.error(
-        { trade_id: tradeId, symbol: claimed.trade.symbol, err: error },
-        'settlement interrupted; it is resumed',
-      )
+      if (isAway(error)) interrupted(error)
+      else
+        log.error(
+          { trade_id: tradeId, symbol: claimed.trade.symbol, err: error },
+          'settlement interrupted; it is resumed',
+        )
       abandon(hand)
     }
     if (hands.get(tradeId) === hand) hands.delete(tradeId)
@@ -155,6 +160,16 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
       if (wasPending(claimed)) options.onEnd?.(claimed.trade, left, clock.now() - claimed.recordedAtMs)
     }
     pump()
+  }
+
+  /** A database that goes away interrupts whatever is in hand: one line tells of all that it does within a second. */
+  function interrupted(error: unknown): void {
+    interruptions++
+    if (interruptions > 1) return
+    clock.after(INTERRUPTIONS_MS, () => {
+      log.error({ err: error, settlements: interruptions }, 'the database is away; settlements in hand are resumed')
+      interruptions = 0
+    })
   }
 
   /** Not stored where it stands: due after a poll, for anybody, who then takes it as resumed. */
