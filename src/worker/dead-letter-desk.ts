@@ -81,10 +81,10 @@ export interface DeadLetterDesk {
   setPaused<Answer>(isPaused: boolean, request: AdminRequest, answer: Answer): Promise<Changed<Answer, DeskRefusal>>
 }
 
-/** More stay open for the next call. */
-const MOST_IN_BULK = 100_000
+/** More stay open for the next call: this one is a transaction, and takes a few seconds. */
+const MOST_IN_BULK = 25_000
 
-const CHUNK = 1000
+const CHUNK = 5000
 
 export function createDeadLetterDesk(options: DeskOptions): DeadLetterDesk {
   const { store, clock, pool } = options

@@ -17,6 +17,7 @@ export function lettersRetryRoute(app: App, { desk, operators }: AdminServices):
   const schema = {
     tags: ['operation'],
     summary: 'Retry all dead letters that match a filter',
+    description: 'Those that are open, the oldest first; at most 25,000 in a call. The rest stays open for the next.',
     headers: ChangeHeaders,
     body: BulkRetryBody,
     response: { 200: BulkRetryAnswer, 202: BulkRetryAnswer, ...PROBLEM_ANSWERS },

@@ -1,0 +1,103 @@
+import { describe, expect, test } from 'vitest'
+import { makeTrade } from '../../test/support/trades.ts'
+import { createPool, createRig, fundBoth, LEASE_MS, OWNER } from '../../test/support/workers.ts'
+
+describe('S-6 a paused pool', () => {
+  test('claims nothing and begins nothing, and goes on where it stood when it is resumed', async () => {
+    const rig = createRig()
+    await fundBoth(rig, 3)
+    const pool = createPool(rig)
+    pool.start()
+    await rig.clock.advance(1)
+    pool.setPaused(true)
+    await rig.take([makeTrade(), makeTrade(), makeTrade()])
+    pool.wake()
+    await rig.clock.advance(60_000)
+    expect(rig.calls).toEqual([])
+    expect(rig.store.queue().map(({ owner }) => owner)).toEqual([null, null, null])
+    pool.setPaused(false)
+    await rig.clock.advance(10)
+    expect(rig.store.queue()).toEqual([])
+    await pool.stop(0)
+  })
+
+  test('gives back what it had claimed and not begun; what is under way goes on to its end', async () => {
+    const rig = createRig({ latencyMs: 100 })
+    await fundBoth(rig, 250)
+    const trades = Array.from({ length: 250 }, () => makeTrade())
+    await rig.take(trades, { rail: 'atomic' })
+    const pool = createPool(rig, { workerPoolSize: 1 })
+    pool.start()
+    await rig.clock.advance(50)
+    expect(pool.status()).toMatchObject({ inFlight: 100, queueDepth: 150 })
+    pool.setPaused(true)
+    await rig.clock.advance(500)
+    expect(pool.status()).toMatchObject({ inFlight: 0, queueDepth: 0 })
+    expect(rig.store.queue().filter(({ owner }) => owner === null)).toHaveLength(150)
+    pool.setPaused(false)
+    await rig.clock.advance(5000)
+    expect(rig.store.queue()).toEqual([])
+    expect(new Set(rig.calls.map(({ key }) => key)).size).toBe(250)
+    expect(rig.calls).toHaveLength(250)
+    await pool.stop(0)
+  })
+
+  test('has no room for what would be put in under its lease, and gives back what was on its way', async () => {
+    const rig = createRig()
+    await fundBoth(rig)
+    const pool = createPool(rig)
+    pool.start()
+    await rig.clock.advance(1)
+    const lease = pool.reserve(1)
+    const waiting = pool.reserveWhenRoom(1000)
+    pool.setPaused(true)
+    expect(await waiting).toBeNull()
+    expect(pool.reserve(1)).toBeNull()
+    expect(await pool.reserveWhenRoom(1)).toBeNull()
+    const trade = makeTrade()
+    await rig.take([trade], { lease })
+    const claimed = { trade, rail: 'saga', legOrder: 'buyer-first', settlement: null, resumed: false } as const
+    const untilMs = rig.clock.now() + LEASE_MS
+    pool.admit([{ ...claimed, token: 1, leaseUntilMs: untilMs, recordedAtMs: rig.clock.now() }], 1)
+    await rig.clock.advance(1)
+    expect(rig.store.queue()).toMatchObject([{ tradeId: trade.id, owner: null }])
+    await pool.stop(0)
+  })
+
+  test('learns within a poll what another process has switched, and keeps what it knew while the database is away', async () => {
+    const rig = createRig()
+    await fundBoth(rig, 2)
+    let answer: () => Promise<boolean> = async () => true
+    const pool = createPool(rig, { isPaused: () => answer(), owner: OWNER })
+    pool.start()
+    await rig.clock.advance(1)
+    await rig.take([makeTrade()])
+    await rig.clock.advance(3000)
+    expect(rig.calls).toEqual([])
+    answer = () => Promise.reject(new Error('away'))
+    await rig.clock.advance(3000)
+    expect(rig.calls).toEqual([])
+    answer = async () => false
+    await rig.clock.advance(1010)
+    expect(rig.store.queue()).toEqual([])
+    await pool.stop(0)
+  })
+
+  test('what is told meanwhile is newer than what was read', async () => {
+    const rig = createRig()
+    await fundBoth(rig)
+    const reads: ((isPaused: boolean) => void)[] = []
+    const pool = createPool(rig, { isPaused: () => new Promise(resolve => reads.push(resolve)) })
+    pool.start()
+    reads.shift()?.(false)
+    await rig.clock.advance(1000)
+    expect(reads).toHaveLength(1)
+    pool.setPaused(true)
+    reads.shift()?.(false)
+    await rig.clock.advance(1)
+    await rig.take([makeTrade()])
+    await rig.clock.advance(900)
+    expect(rig.calls).toEqual([])
+    await pool.stop(0)
+  })
+})
