@@ -523,6 +523,27 @@ export function storeSuite(name: string, make: MakeStore): void {
         const times = { firstFailedAtMs: NOW + 2010, lastFailedAtMs: NOW + 2010, resolvedAtMs: null }
         expect(await letterOf(id)).toEqual({ tradeId: id, ...letter, status: 'open', ...times })
       })
+
+      test('W-5 a fee letter takes the place of one that was not resolved, as a new one', async () => {
+        const settlement: Settlement = { ...newSettlement(PLAN), phase: 'settled', fee: 'parked' }
+        const letter: Letter = { ...LETTER, kind: 'fee', rollback: 'not_needed' }
+        const id = await failTwice({ settlement, dueAtMs: null, isEnded: false, letter })
+        const times = { firstFailedAtMs: NOW + 1010, lastFailedAtMs: NOW + 1010, resolvedAtMs: null }
+        expect(await letterOf(id)).toEqual({ tradeId: id, ...letter, status: 'open', ...times })
+      })
+
+      test('W-5 a fee letter is closed when the fee is collected, not while it is owed', async () => {
+        const settlement: Settlement = { ...newSettlement(PLAN), phase: 'settled', fee: 'owed' }
+        const letter: Letter = { ...LETTER, kind: 'fee', rollback: 'not_needed' }
+        const id = await failTwice({ settlement, dueAtMs: NOW + 2000, isEnded: false, letter })
+        await claimIds(ONE, 10, NOW + 2000)
+        const owed = { settlement, dueAtMs: NOW + 3000, isEnded: false, letter: 'close' } as const
+        await store.record(ONE, [recordOf(id, 3, owed)])
+        expect(await letterOf(id)).toMatchObject({ status: 'open' })
+        await claimIds(ONE, 10, NOW + 3000)
+        await store.record(ONE, [recordOf(id, 4, { letter: 'close' })])
+        expect(await letterOf(id)).toMatchObject({ status: 'resolved' })
+      })
     })
 
     describe('reading', () => {
@@ -604,7 +625,7 @@ const RECORD = fc.record({
       id: fc.nat(5),
       // Most often what is held is recorded, now and then something stale.
       isStale: fc.integer({ min: 0, max: 5 }).map(at => at === 0),
-      end: fc.constantFrom('plain', 'wait', 'save', 'owed', 'feeParked', 'failed', 'parked', 'closed'),
+      end: fc.constantFrom('plain', 'wait', 'save', 'owed', 'owedStill', 'feeParked', 'failed', 'parked', 'closed'),
     }),
     { selector: ({ id }) => id, minLength: 1, maxLength: 4 },
   ),
@@ -703,6 +724,7 @@ const ENDS = {
   wait: (nowMs: number) => waitUntil(nowMs + 1000),
   save: (nowMs: number) => ({ ...waitUntil(nowMs), keepsLease: true }),
   owed: (nowMs: number) => ({ settlement: OWED, dueAtMs: nowMs + 1000, isEnded: false, retryCount: 2 }),
+  owedStill: (nowMs: number) => ({ settlement: OWED, dueAtMs: nowMs + 1000, isEnded: false, letter: 'close' }),
   feeParked: () => ({ settlement: FEE_PARKED, isEnded: false, letter: { ...LETTER, kind: 'fee' } }),
   failed: () => FAILED,
   parked: (nowMs: number) => ({ ...FAILED, dueAtMs: nowMs + 60_000, letter: { ...LETTER, rollback: 'incomplete' } }),
