@@ -21,12 +21,11 @@ import type { OperatorStore } from './store/operator-store.ts'
 import { createOperatorStore } from './store/pg-operator-store.ts'
 import { createStore } from './store/pg-store.ts'
 import type { Store } from './store/store.ts'
-import { createLedgerWallet } from './wallet/ledger-wallet.ts'
-import type { BookedWallet } from './wallet/wallet.ts'
+import type { BookedWallet, Wallet } from './wallet/wallet.ts'
+import { createWalletLink, type WalletLink } from './wallet-link.ts'
 import { createDeadLetterDesk, type DeadLetterDesk } from './worker/dead-letter-desk.ts'
 import { createIntake, type TradeIntake } from './worker/intake.ts'
 import { createMonitor, type Monitor } from './worker/monitor.ts'
-import { railFor } from './worker/plan.ts'
 import { createWorkerPool, type PoolOptions, type WorkerPool } from './worker/pool.ts'
 
 /** A database that is open, and the embedded server behind it if it is one. */
@@ -78,14 +77,21 @@ function openAt(address: DatabaseAddress, server: EmbeddedPostgres | null): Open
   }
 }
 
-/** Settlement on the built-in ledger, in this process. */
-export interface SettlementService {
+/** Settlement in this process, on the built-in ledger or on a wallet elsewhere. */
+export interface SettlementService extends PreparedSettlement {
+  readonly rail: Rail
+}
+
+/** The same before it is known what the wallet can do: the pool must not be started, and the intake refuses. */
+export interface PreparedSettlement {
   readonly instruments: InstrumentStore
   readonly store: Store
-  readonly wallet: BookedWallet
+  readonly wallet: Wallet
+  /** Of the built-in ledger; null: the wallet is a service elsewhere. */
+  readonly books: BookedWallet | null
+  readonly link: WalletLink
   readonly pool: WorkerPool
   readonly intake: TradeIntake
-  readonly rail: Rail
   readonly operators: OperatorStore
   readonly desk: DeadLetterDesk
   readonly monitor: Monitor
@@ -100,8 +106,16 @@ export interface SettlementOptions {
   readonly onEnd?: PoolOptions['onEnd']
 }
 
-/** Brings the schema up to date and makes everything that settles; the pool is not started. */
+/** As `prepareSettlement`, and waits for the wallet, for however long it is away. */
 export async function createSettlement(options: SettlementOptions): Promise<SettlementService> {
+  const prepared = await prepareSettlement(options)
+  const rail = await prepared.link.connect()
+  if (rail === null) throw new Error('the wait for the wallet ended before it answered')
+  return { ...prepared, rail }
+}
+
+/** Brings the schema up to date and makes everything that settles; the wallet is not asked, the pool not started. */
+export async function prepareSettlement(options: SettlementOptions): Promise<PreparedSettlement> {
   const { config, opened, log, waitsForRoom, onEnd } = options
   const { database, server } = opened
   const { settlement } = config
@@ -115,11 +129,8 @@ export async function createSettlement(options: SettlementOptions): Promise<Sett
   const store = createStore(database, instruments)
   const operators = createOperatorStore(database, instruments)
   const monitor = createMonitor(clock)
-  const wallet = createLedgerWallet({ database, instruments, clock, feeUserId: settlement.feeUserId, log })
-  const { level } = await wallet.capabilities()
-  const traits = { level, idempotent: true }
-  const rail = railFor(settlement.rail, traits)
-  if (rail === null) throw new Error(`the wallet is of level ${level}, which is not enough for the atomic rail`)
+  const link = createWalletLink({ config, database, instruments, clock, log })
+  const { wallet, books, traits } = link
   // The data folder is ours alone, so whoever held a lease in it is gone.
   if (server !== null) await store.expireLeases(clock.now())
   const pool = createWorkerPool({
@@ -142,7 +153,16 @@ export async function createSettlement(options: SettlementOptions): Promise<Sett
       onEnd?.(trade, left, latencyMs)
     },
   })
-  const intake = createIntake({ store, pool, clock, rail, legOrder: settlement.legOrder, waitsForRoom })
+  const intake = createIntake({
+    store,
+    pool,
+    clock,
+    get rail() {
+      return link.rail()
+    },
+    legOrder: settlement.legOrder,
+    waitsForRoom,
+  })
   const desk = createDeadLetterDesk({ store: operators, trades: store, traits, policy: settlement, clock, log, pool })
-  return { instruments, store, wallet, pool, intake, rail, operators, desk, monitor }
+  return { instruments, store, wallet, books, link, pool, intake, operators, desk, monitor }
 }

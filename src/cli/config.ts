@@ -8,6 +8,7 @@ const SETTINGS = {
   databaseUrl: 'database.url',
   host: 'server.host',
   port: 'server.port',
+  walletUrl: 'wallet.url',
   rail: 'settlement.rail',
 } as const
 
@@ -25,10 +26,10 @@ export function configOf(options: SettingOptions): Config {
   return config
 }
 
-/** Of a command that settles: refuses a wallet elsewhere, where it would otherwise move money on the built-in one. */
+/** Of a command that funds users and checks the books: refuses a wallet elsewhere, whose money is not there to play with. */
 export function settlingConfigOf(options: SettingOptions): Config {
   const config = configOf(options)
   if (config.wallet.url === null) return config
-  const message = 'wallet.url: this version settles on its built-in wallet only; leave it out'
+  const message = 'wallet.url: this command settles on the built-in wallet only; leave it out'
   throw new CommandError(EXIT.configuration, message)
 }

@@ -23,6 +23,11 @@ use), 6 done in part, 7 something needed can't be reached, 130 interrupted.`
 const EXAMPLES = [
   ['legwork up', 'the API on http://127.0.0.1:8080, data in ./legwork-data'],
   ['legwork up --port 0 --json', 'on any free port, which the line on standard output names'],
+  [
+    'legwork serve --wallet-url http://127.0.0.1:8081',
+    'settling on a wallet elsewhere (its token: LEGWORK_WALLET_TOKEN)',
+  ],
+  ['legwork worker --database-url postgres://…', 'more hands for a database that others serve'],
   ['legwork wallet --memory --port 8081', 'a wallet to try things with; --faults FILE makes it go wrong'],
   ['legwork replay trades.csv.gz --market BTC/USDT', 'settle recorded trades, then verify the books'],
   ['legwork replay trades.csv --rail saga --json', 'leg by leg; the file names its markets'],
@@ -84,10 +89,29 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
     commandWith('up', 'everything in one process: HTTP API, settlement and built-in wallet')
       .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
       .option('--port <number>', 'port to listen on, 0 for any free one (default: 8080)')
+      .option('--wallet-url <url>', 'a wallet service to settle on in place of the built-in wallet')
       .action(async options => {
         // Each command loads what it needs when it runs: the server is most of the program, and only `up` has one.
         const { upCommand } = await import('./commands/up.ts')
         status = await upCommand(options, String(VERSION))
+      }),
+  )
+  program.addCommand(
+    commandWith('serve', 'HTTP API and settlement on a wallet service elsewhere')
+      .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
+      .option('--port <number>', 'port to listen on, 0 for any free one (default: 8080)')
+      .option('--wallet-url <url>', 'the wallet service')
+      .action(async options => {
+        const { serveCommand } = await import('./commands/serve.ts')
+        status = await serveCommand(options, String(VERSION))
+      }),
+  )
+  program.addCommand(
+    commandWith('worker', 'settlement alone, beside others on one database')
+      .option('--wallet-url <url>', 'a wallet service to settle on in place of the built-in wallet')
+      .action(async options => {
+        const { workerCommand } = await import('./commands/worker.ts')
+        status = await workerCommand(options)
       }),
   )
   program.addCommand(

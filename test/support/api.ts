@@ -57,7 +57,7 @@ export async function createTestApi(database: Database, rail: Rail): Promise<Tes
     log: createLogger('silent'),
     waitsForRoom: false,
   })
-  const { wallet, instruments } = settlement
+  const { books, instruments, link } = settlement
   const clock = systemClock()
   settlement.pool.start()
   const app = createServer({
@@ -70,11 +70,8 @@ export async function createTestApi(database: Database, rail: Rail): Promise<Tes
     log: createLogger('silent'),
     version: '0.0.0',
     trades: { ...settlement, clock, feeUserId: FEES },
-    admin: { ...settlement, clock, walletStatus: () => ({ url: null, level: 'settlements', circuit: 'closed' }) },
-    wallet: {
-      wallet,
-      assets: instruments.assets,
-    },
+    admin: { ...settlement, clock, walletStatus: () => link.status() },
+    wallet: books === null ? null : { wallet: books, assets: instruments.assets },
   })
   return {
     app,

@@ -6,8 +6,8 @@ import { systemClock } from '../../clock.ts'
 import type { Config } from '../../config.ts'
 import type { Rail } from '../../core/settlement.ts'
 import { createLogger } from '../../log.ts'
-import { createSettlement, type OpenDatabase, openConfiguredDatabase, type SettlementService } from '../../main.ts'
-import { settlingConfigOf } from '../config.ts'
+import { type OpenDatabase, openConfiguredDatabase, type PreparedSettlement, prepareSettlement } from '../../main.ts'
+import { configOf } from '../config.ts'
 import { EXIT, type ExitStatus } from '../exit-status.ts'
 import { type Loss, watchLoss } from '../loss.ts'
 import type { CommonOptions } from '../main.ts'
@@ -16,6 +16,7 @@ import { interruption } from '../signals.ts'
 export interface UpCommandOptions extends CommonOptions {
   readonly host?: string
   readonly port?: string
+  readonly walletUrl?: string
 }
 
 /** What is under way may take this long to end once the server is told to stop. */
@@ -23,7 +24,11 @@ const STOP_MS = 15_000
 
 /** `legwork up`: runs until SIGTERM or SIGINT. */
 export async function upCommand(options: UpCommandOptions, version: string): Promise<ExitStatus> {
-  const config = settlingConfigOf(options)
+  return await settleAndServe(configOf(options), options, version)
+}
+
+/** Everything that `up` and `serve` do; what differs is in the configuration. */
+export async function settleAndServe(config: Config, options: UpCommandOptions, version: string): Promise<ExitStatus> {
   const signal = interruption()
   const opened = await openConfiguredDatabase(config, createLogger('warn'))
   const loss = watchLoss(opened)
@@ -50,40 +55,44 @@ async function serve(
   if (key.made !== null) {
     process.stderr.write(`The admin key, shown this once and kept in ${adminKeyFile(config)}:\n${key.made}\n`)
   }
-  const settlement = await createSettlement({ config, opened, log, waitsForRoom: false })
+  const settlement = await prepareSettlement({ config, opened, log, waitsForRoom: false })
   const server = serverOf(config, opened, settlement, key.matches, version)
-  settlement.pool.start()
   try {
     const url = await server.listen({ host: config.server.host, port: config.server.port })
-    const ready = { event: 'ready', url, wallet_url: url, pid: process.pid }
-    process.stdout.write(isJson ? `${JSON.stringify(ready)}\n` : welcome(url, config, settlement.rail))
+    // Until the wallet has said what it can do, /readyz tells that it is lacking, and no trade is taken.
+    const rail = await Promise.race([settlement.link.connect(signal), ended(loss, signal).then(() => null)])
+    if (rail === null) return EXIT.done
+    settlement.pool.start()
+    const ready = { event: 'ready', url, wallet_url: config.wallet.url ?? url, pid: process.pid }
+    process.stdout.write(isJson ? `${JSON.stringify(ready)}\n` : welcome(url, config, rail))
     return await ended(loss, signal)
   } finally {
     await server.close()
     await settlement.pool.stop(loss.isKnown() ? 0 : STOP_MS)
+    settlement.link.close()
   }
 }
 
 function serverOf(
   config: Config,
   { database }: OpenDatabase,
-  settlement: SettlementService,
+  settlement: PreparedSettlement,
   matches: (key: string) => boolean,
   version: string,
 ) {
-  const { instruments, wallet } = settlement
+  const { instruments, books, link } = settlement
   const clock = systemClock()
   return createServer({
     authenticate: async given => (matches(given) ? { role: 'admin', userId: null, name: 'admin' } : null),
     notReady: async () => {
       await database.query('select 1')
-      return []
+      return link.lacking()
     },
     log: createLogger('info'),
     version,
     trades: { ...settlement, clock, feeUserId: config.settlement.feeUserId },
-    admin: { ...settlement, clock, walletStatus: () => ({ url: null, level: 'settlements', circuit: 'closed' }) },
-    wallet: { wallet, assets: instruments.assets },
+    admin: { ...settlement, clock, walletStatus: () => link.status() },
+    wallet: books === null ? null : { wallet: books, assets: instruments.assets },
   })
 }
 
@@ -101,6 +110,7 @@ function adminKeyFile({ dataDir }: Config): string {
 
 function welcome(url: string, config: Config, rail: Rail): string {
   const key = config.adminToken === null ? `is in ${adminKeyFile(config)}` : 'is that of LEGWORK_ADMIN_TOKEN'
+  const { url: walletUrl } = config.wallet
   // A database's URL may hold a password, and standard output may be kept.
   const where = config.database.url === null ? `--data-dir ${config.dataDir}` : '--database-url …'
   return `Legwork is ready: ${url}
@@ -109,6 +119,6 @@ function welcome(url: string, config: Config, rail: Rail): string {
   the API          ${url}/docs
   check the books  legwork verify ${where}
 
-Settling on the built-in wallet, ${rail} rail. The admin key ${key}. Ctrl-C stops it.
+Settling on ${walletUrl === null ? 'the built-in wallet' : `the wallet at ${walletUrl}`}, ${rail} rail. The admin key ${key}. Ctrl-C stops it.
 `
 }

@@ -41,6 +41,8 @@ export interface HttpWalletOptions {
   readonly transport?: HttpTransport
 }
 
+export { WalletUnavailableError } from './calls.ts'
+
 export interface HttpWallet extends Wallet {
   /** Throws `WalletUnavailableError` where the wallet does not say. How calls travel follows from what it said last. */
   capabilities(): Promise<Capabilities>
