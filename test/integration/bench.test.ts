@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { bench as benchHttpClient } from '../../bench/http-client.bench.ts'
 import { bench } from '../../bench/settle.bench.ts'
+import { bench as benchWalletServer } from '../../bench/wallet-server.bench.ts'
 
 test('the benchmark settles everything it hands in, on both rails and the plain way', {
   timeout: 120_000,
@@ -15,6 +16,14 @@ test('the benchmark settles everything it hands in, on both rails and the plain 
 test('the benchmark of the HTTP client gets an answer to every request, from each client', async () => {
   const { ours, undici, undici_pipelined } = await benchHttpClient({ requests: 300, concurrency: 50, rate: 1000 })
   for (const { per_second, cpu_us } of [ours, undici, undici_pipelined]) {
+    expect(per_second).toBeGreaterThan(0)
+    expect(cpu_us).toBeGreaterThan(0)
+  }
+})
+
+test('the benchmark of the wallet server gets an answer to every call, from both ways in', async () => {
+  const { lean, routes } = await benchWalletServer({ calls: 300, connections: 2, depth: 16 })
+  for (const { per_second, cpu_us } of [lean, routes]) {
     expect(per_second).toBeGreaterThan(0)
     expect(cpu_us).toBeGreaterThan(0)
   }

@@ -1,6 +1,6 @@
 /** Each kind of fault, as whoever calls the wallet sees it: byte by byte, on a real connection. */
 import { tmpdir } from 'node:os'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import { createLogger } from '../../src/log.ts'
 import { createMemoryWalletService, type WalletService } from '../../src/wallet-service/service.ts'
@@ -188,13 +188,13 @@ describe('a connection that goes wrong', () => {
     ['before', 'unknown'],
     ['after', 'applied'],
   ])('slow, %s the effect', async (when, meanwhile) => {
-    await script([{ fault: 'slow', ms: 150, when }])
+    await script([{ fault: 'slow', ms: 800, when }])
     const started = performance.now()
     const answer = answerTo(credit())
-    await new Promise(resolve => setTimeout(resolve, 50))
+    await vi.waitFor(async () => expect((await ask('GET', '/v1/faults/log')).body.applied).toBe(1))
     expect(await statusOf()).toBe(meanwhile)
     expect((await answer)?.status).toBe(201)
-    expect(performance.now() - started).toBeGreaterThan(145)
+    expect(performance.now() - started).toBeGreaterThan(790)
   })
 
   test('close_port: connections are cut, new ones refused, and then it is as before', async () => {
@@ -204,19 +204,17 @@ describe('a connection that goes wrong', () => {
     expect(await raw.ended()).toBe(true)
     expect(await bystander.ended()).toBe(true)
     await expect(openRaw(url)).rejects.toThrow('ECONNREFUSED')
-    await new Promise(resolve => setTimeout(resolve, 400))
-    raw = await openRaw(url)
+    raw = await vi.waitFor(() => openRaw(url), { timeout: 5000 })
     expect((await answerTo(credit()))?.status).toBe(201)
   })
 })
 
 describe('late', () => {
   test('the effect comes later; the caller hears of a gateway', async () => {
-    await script([{ attempt: 1, fault: 'late', ms: 100, answer: 'gateway_timeout' }])
+    await script([{ attempt: 1, fault: 'late', ms: 500, answer: 'gateway_timeout' }])
     expect((await answerTo(credit()))?.status).toBe(504)
     expect(await statusOf()).toBe('unknown')
-    await new Promise(resolve => setTimeout(resolve, 150))
-    expect(await statusOf()).toBe('applied')
+    await vi.waitFor(async () => expect(await statusOf()).toBe('applied'), { timeout: 5000 })
   })
 
   test('trap 1: it arrives only after the reversal of its key, and does nothing', async () => {
@@ -224,9 +222,12 @@ describe('late', () => {
     raw.send(credit())
     expect(await raw.ended()).toBe(true)
     expect((await ask('POST', '/v1/reversals', { key })).body.status).toBe('cancelled')
-    await new Promise(resolve => setTimeout(resolve, 50))
+    const body = await vi.waitFor(async () => {
+      const log = await ask('GET', '/v1/faults/log')
+      expect(log.body.faults).toHaveLength(2)
+      return log.body
+    })
     expect(await statusOf()).toBe('cancelled')
-    const { body } = await ask('GET', '/v1/faults/log')
     expect(body.faults).toEqual([
       expect.objectContaining({ call: 'apply', key, attempt: 1, fault: 'late', leg: 'buyer-credit', arrived: false }),
       expect.objectContaining({ key, fault: 'late', arrived: true }),
@@ -256,7 +257,7 @@ describe('calls of many', () => {
       expect.objectContaining({ key: keys[4], status: 'applied', amount: expect.not.stringMatching(/^5$/) }),
       expect.objectContaining({ key: keys[5], status: 'applied' }),
     ])
-    await new Promise(resolve => setTimeout(resolve, 100))
+    await vi.waitFor(async () => expect(await statusOf(keys[3])).toBe('applied'))
     const statuses = await Promise.all(keys.map(each => statusOf(each)))
     expect(statuses).toEqual(['applied', 'unknown', 'applied', 'applied', 'applied', 'applied'])
   })
