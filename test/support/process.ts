@@ -73,6 +73,8 @@ export interface Workshop {
   run(args: readonly string[], options?: RunOptions): Promise<Ended>
   /** Starts `legwork up --json --port 0` and waits until it is ready. */
   up(args: readonly string[], options?: RunOptions): Promise<UpServer>
+  /** The same for `legwork wallet`. */
+  wallet(args: readonly string[], options?: RunOptions): Promise<UpServer>
   /** All that the processes of the workshop have said. */
   transcript(): string
   /** Ends everything that runs in the folder and removes it. */
@@ -94,6 +96,7 @@ export async function openWorkshop(): Promise<Workshop> {
     start,
     run: async (args, options) => await start(args, options).ended,
     up: async (args, options) => await ready(start(['up', '--json', '--port', '0', ...args], options)),
+    wallet: async (args, options) => await ready(start(['wallet', '--json', '--port', '0', ...args], options)),
     transcript: () => all.map(each => `${each.output().stdout}${each.output().stderr}`).join(''),
     close: async () => {
       for (const child of children) child.kill('SIGKILL')
