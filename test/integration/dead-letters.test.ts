@@ -5,6 +5,7 @@ import { createLogger } from '../../src/log.ts'
 import { openInstruments } from '../../src/store/instruments.ts'
 import type { DeadLetter, LetterFilter, OperatorStore } from '../../src/store/operator-store.ts'
 import { createOperatorStore } from '../../src/store/pg-operator-store.ts'
+import { verifyBooks } from '../../src/verify/verify.ts'
 import { type AdminRequest, createDeadLetterDesk, type DeadLetterDesk } from '../../src/worker/dead-letter-desk.ts'
 import { type Books, FAULTS, legKey, openBooks, POLICY } from '../support/books.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
@@ -42,7 +43,12 @@ beforeEach(async () => {
   })
   await books.deposit(SELLER, 'BTC', 10_000n * 10n ** 8n)
 })
-afterEach(() => db.drop())
+afterEach(async () => {
+  // Whatever operators did: letters, statuses and money agree, by code that knows nothing of the desk.
+  const { breaks, examples } = await verifyBooks(db.database)
+  await db.drop()
+  expect({ breaks, examples }).toEqual({ breaks: 0, examples: [] })
+})
 
 const by = (actor: string, idempotencyKey: string | null = null, content = ''): AdminRequest => ({
   actor,

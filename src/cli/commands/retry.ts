@@ -118,14 +118,17 @@ async function retryAll(client: AdminClient, options: RetryCommandOptions, signa
 /** Until all have come to their end, or settlement is paused. */
 async function watch(client: AdminClient, path: string, signal: AbortSignal): Promise<Bulk> {
   const bar = createProgressBar('retrying')
-  for (;;) {
-    const { bulk_retry: now } = await client.get<{ readonly bulk_retry: Bulk }>(path, STATUS)
-    bar.show(now.count - now.retrying, now.count)
-    if (now.retrying === 0 || (await isPaused(client))) {
-      bar.stop(wordsOf(now))
-      return now
+  let last = 'no longer watched'
+  try {
+    for (;;) {
+      const { bulk_retry: now } = await client.get<{ readonly bulk_retry: Bulk }>(path, STATUS)
+      last = wordsOf(now)
+      bar.show(now.count - now.retrying, now.count)
+      if (now.retrying === 0 || (await isPaused(client))) return now
+      await delay(LOOK_MS, undefined, { signal })
     }
-    await delay(LOOK_MS, undefined, { signal })
+  } finally {
+    bar.stop(last)
   }
 }
 
