@@ -12,6 +12,7 @@ import { createMemoryWallet } from '../wallet/memory-wallet.ts'
 import type { WalletLevel } from '../wallet/wallet.ts'
 import { createFaultControl } from './fault-control.ts'
 import type { FaultScriptFile } from './fault-rules.ts'
+import { stoppableClock } from './timers.ts'
 
 export interface WalletServiceOptions {
   readonly config: Config
@@ -35,7 +36,7 @@ export async function createMemoryWalletService(
   options: WalletServiceOptions & { readonly faults: FaultScriptFile | null },
 ): Promise<WalletService> {
   const { config, level, authenticate, log, version } = options
-  const clock = systemClock()
+  const clock = stoppableClock(systemClock())
   const assets = assetsOf(config)
   const wallet = createMemoryWallet({ assets, clock, feeUserId: config.settlement.feeUserId, level })
   const control = createFaultControl(options.faults, clock)
@@ -61,6 +62,7 @@ export async function createMemoryWalletService(
     listen: address => server.listen(address),
     close: async () => {
       await server.close(CLOSE_MS)
+      clock.stop()
       await app.close()
     },
   }

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ADMIN_KEY, openWorkshop, type UpServer, until, type Workshop } from '../support/process.ts'
 import { answersIn, openRaw, request } from '../support/raw-http.ts'
-import { BUYER, FEES, SELLER } from '../support/trades.ts'
+import { BUYER, SELLER } from '../support/trades.ts'
 
 let shop: Workshop
 
@@ -158,12 +158,26 @@ function conservedIn(body: unknown): boolean {
   })
 }
 
-test('SIGTERM answers what is under way and ends', async () => {
-  const server = await shop.wallet(['--memory'])
-  const raw = await openRaw(server.url)
-  await server.post('/v1/credits', { ...CREDIT, user_id: FEES }, { 'idempotency-key': 'warm' })
-  raw.send(request('POST', '/v1/credits', CREDIT, { ...AUTH, 'idempotency-key': 'last' }))
-  await raw.until(text => answersIn(text).length === 1)
+test('SIGTERM answers what is under way, and waits for nothing that a script has put off', async () => {
+  await writeFile(
+    shop.path('slow.yaml'),
+    `rules:
+  - { key: slow, fault: slow, ms: 700 }
+  - { key: late, fault: late, ms: 3600000, answer: cut }
+  - { key: silent, fault: no_answer }
+`,
+  )
+  const server = await shop.wallet(['--memory', '--faults', 'slow.yaml'])
+  const [slow, late, silent] = await Promise.all(['slow', 'late', 'silent'].map(() => openRaw(server.url)))
+  const credit = (key: string) => request('POST', '/v1/credits', CREDIT, { ...AUTH, 'idempotency-key': key })
+  late?.send(credit('late'))
+  silent?.send(credit('silent'))
+  slow?.send(credit('slow'))
+  await until('all faults are applied', async () => {
+    const { body } = await server.get('/v1/faults/log')
+    return JSON.stringify(body).startsWith('{"applied":3,')
+  })
   await ends(server)
-  expect(await raw.ended()).toBe(true)
+  expect(answersIn(slow?.received() ?? '')).toMatchObject([{ status: 201, headers: { connection: 'close' } }])
+  expect(await silent?.ended()).toBe(true)
 })

@@ -160,7 +160,8 @@ class Acting {
     if (action.fault !== 'late') return
     const arrive = (): void => {
       // Nobody waits for the answer; what it was can be asked of the wallet.
-      void effect(request).then(() => this.#script.arrived(fault, this.#options.clock.now()))
+      const arrived = (): void => this.#script.arrived(fault, this.#options.clock.now())
+      effect(request).then(arrived, () => {})
     }
     if (action.ms === null) this.#late.afterReversal(fault.call.key, arrive)
     else this.#options.clock.after(action.ms, arrive)
