@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { SYMBOL } from '../core/market.ts'
 import { EXIT, type ExitStatus } from './exit-status.ts'
-import { describeFailure } from './failure.ts'
 import { operatorCommands } from './operator-commands.ts'
 
 /** The options that every command takes, as they were given. */
@@ -166,6 +165,8 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
   } catch (error) {
     // Commander has said what is wrong, or shown the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage
+    // It knows the errors of all parts of the program, which a command that goes well need not load.
+    const { describeFailure } = await import('./failure.ts')
     const failure = describeFailure(error)
     process.stderr.write(`legwork: ${failure.message}\n`)
     return failure.status
