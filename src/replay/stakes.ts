@@ -1,6 +1,6 @@
 import { feeOf } from '../core/fees.ts'
 import type { Market } from '../core/market.ts'
-import { MAX_DIGITS, MAX_SCALE, parseDecimal } from '../core/money.ts'
+import { MAX_SCALE, parseDecimal } from '../core/money.ts'
 import type { Cast } from './cast.ts'
 import type { RecordedTrade } from './trade-file.ts'
 
@@ -18,53 +18,23 @@ export interface Stakes {
   list(marketOf: (symbol: string) => Market | undefined): readonly Stake[]
 }
 
-/** Of one user in one market and trades of one size, exactly: quantities in 10^-18, notionals in 10^-36. */
+/** Of one user in one market, exactly: quantities in 10^-18, notionals in 10^-36. */
 interface Given {
   readonly userId: string
   readonly symbol: string
-  readonly size: Size
   sold: bigint
   paid: bigint
   purchases: bigint
 }
 
-/**
- * The digits that no quantity and no notional of a trade exceeds. All that any market can settle is ordinary; larger
- * trades are kept apart by their digits until the market's scales tell whether an account can hold that much.
- */
-interface Size {
-  readonly quantityDigits: number
-  readonly notionalDigits: number
-}
-
-/** Below 10^37 of the smallest unit, a digit less than an account can hold, in every asset there can be. */
-const HELD_DIGITS = MAX_DIGITS - 1
-const ORDINARY: Size = { quantityDigits: HELD_DIGITS, notionalDigits: HELD_DIGITS + MAX_SCALE }
-const ORDINARY_QUANTITY = 10n ** BigInt(ORDINARY.quantityDigits)
-const ORDINARY_NOTIONAL = 10n ** BigInt(ORDINARY.notionalDigits)
-
-function sizeOf(quantity: bigint, notional: bigint): Size {
-  if (quantity < ORDINARY_QUANTITY && notional < ORDINARY_NOTIONAL) return ORDINARY
-  return { quantityDigits: quantity.toString().length, notionalDigits: notional.toString().length }
-}
-
-/** Whether an account can hold what such trades move; one that is larger comes to nothing, and needs no funds. */
-function canBeHeld({ quantityDigits, notionalDigits }: Size, { base, quote }: Market): boolean {
-  return (
-    quantityDigits - MAX_SCALE + base.scale <= HELD_DIGITS &&
-    notionalDigits - 2 * MAX_SCALE + quote.scale <= HELD_DIGITS
-  )
-}
-
 export function createStakes(castOf: (symbol: string) => Cast): Stakes {
   const given = new Map<string, Given>()
 
-  function of(userId: string, symbol: string, size: Size): Given {
-    const key =
-      size === ORDINARY ? `${userId} ${symbol}` : `${userId} ${symbol} ${size.quantityDigits} ${size.notionalDigits}`
+  function of(userId: string, symbol: string): Given {
+    const key = `${userId} ${symbol}`
     const known = given.get(key)
     if (known !== undefined) return known
-    const fresh: Given = { userId, symbol, size, sold: 0n, paid: 0n, purchases: 0n }
+    const fresh: Given = { userId, symbol, sold: 0n, paid: 0n, purchases: 0n }
     given.set(key, fresh)
     return fresh
   }
@@ -76,12 +46,10 @@ export function createStakes(castOf: (symbol: string) => Cast): Stakes {
       // What has more places than any asset will be rejected, and needs no funds.
       if (typeof priceUnits !== 'bigint' || typeof quantityUnits !== 'bigint') return
       const { buyerUserId, sellerUserId } = castOf(symbol).sidesOf(line)
-      const notional = priceUnits * quantityUnits
-      const size = sizeOf(quantityUnits, notional)
-      const buyer = of(buyerUserId, symbol, size)
-      buyer.paid += notional
+      const buyer = of(buyerUserId, symbol)
+      buyer.paid += priceUnits * quantityUnits
       buyer.purchases += 1n
-      of(sellerUserId, symbol, size).sold += quantityUnits
+      of(sellerUserId, symbol).sold += quantityUnits
     },
     list(marketOf) {
       const amounts = new Map<string, Stake>()
@@ -89,9 +57,9 @@ export function createStakes(castOf: (symbol: string) => Cast): Stakes {
         const key = `${userId} ${currency}`
         amounts.set(key, { userId, currency, amount: (amounts.get(key)?.amount ?? 0n) + amount })
       }
-      for (const { userId, symbol, size, sold, paid, purchases } of given.values()) {
+      for (const { userId, symbol, sold, paid, purchases } of given.values()) {
         const market = marketOf(symbol)
-        if (market === undefined || !canBeHeld(size, market)) continue
+        if (market === undefined) continue
         need(userId, market.base.code, ceil(sold, MAX_SCALE - market.base.scale))
         const notional = ceil(paid, 2 * MAX_SCALE - market.quote.scale)
         const fee = [market.makerFee, market.takerFee].map(rate => feeOf(notional, rate)).reduce(larger, 0n)

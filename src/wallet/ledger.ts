@@ -8,7 +8,7 @@
  */
 import { hash } from 'node:crypto'
 import type { Asset } from '../core/market.ts'
-import { formatDecimal, hasTooManyDigits, MAX_SCALE } from '../core/money.ts'
+import { formatDecimal, MAX_SCALE } from '../core/money.ts'
 import { changeOf, keyFault, operationFault, type RequestFault, settlementFault } from './protocol.ts'
 import type {
   Entry,
@@ -302,8 +302,7 @@ class Batch {
   }
 
   #refuse(row: OperationRow, refusal: Refusal): LedgerOutcome {
-    // A fault of the request itself leaves no trace (wallet-protocol.md, "Common to all calls").
-    if (this.#view.remembersRefusals && refusal.code !== 'INVALID_AMOUNT') {
+    if (this.#view.remembersRefusals) {
       const { code, detail, amounts } = refusal
       this.#keep({ ...row, status: 'refused', code, detail, shortfall: amounts ?? null })
     }
@@ -325,11 +324,7 @@ class Batch {
   }
 
   #accountObstacle({ after: { userId, currency, balance, mayOverdraw } }: Looked, change: bigint): Refusal | null {
-    const after = balance + change
-    if (hasTooManyDigits(after, this.#view.assets.get(currency)?.scale ?? 0)) {
-      return { code: 'INVALID_AMOUNT', detail: `the balance of account ${userId} would have over 38 digits` }
-    }
-    if (change >= 0n || after >= 0n || mayOverdraw) return null
+    if (change >= 0n || balance + change >= 0n || mayOverdraw) return null
     const amounts: Shortfall = { currency, available: balance, required: -change }
     return { code: 'INSUFFICIENT_BALANCE', detail: `not enough ${currency} in account ${userId}`, amounts }
   }

@@ -6,7 +6,6 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Asset } from '../core/market.ts'
-import { hasTooManyDigits } from '../core/money.ts'
 import { changeOf, keyFault, operationFault, settlementFault } from './protocol.ts'
 import type {
   BookedWallet,
@@ -81,9 +80,6 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
       const own = movements.filter(each => each.userId === userId && each.currency === currency)
       const change = own.reduce((sum, each) => sum + changeOf(each), 0n)
       const before = balanceOf(userId, currency)
-      if (hasTooManyDigits(before + change, assets.get(currency)?.scale ?? 0)) {
-        return { code: 'INVALID_AMOUNT', detail: 'the balance would have over 38 digits' }
-      }
       if (change < 0n && before + change < 0n && userId !== feeUserId) {
         return {
           code: 'INSUFFICIENT_BALANCE',
@@ -134,8 +130,7 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     const reason = obstacle(movements)
     if (reason !== null) {
       const refused = { outcome: 'refused', ...reason } as const
-      const isRemembered = level !== 'basic' && reason.code !== 'INVALID_AMOUNT'
-      if (isRemembered)
+      if (level !== 'basic')
         known.set(key, { kind, movements, tradeId, status: 'refused', atMs: clock.now(), answer: refused })
       return refused
     }

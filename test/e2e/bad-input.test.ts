@@ -32,7 +32,7 @@ const BROKEN: readonly (readonly [line: string | Buffer, reason: string])[] = [
   ['BTC/USDT,-28000,0.5,true', 'price "-28000" is not above zero'],
   ['BTC/USDT,28000,0,true', 'quantity "0" is not above zero'],
   ['BTC/USDT,1e999,0.5,true', 'price "1e999" has an exponent of more than two digits'],
-  ['BTC/USDT,1e37,0.5,true', 'price: price × quantity with its fees has over 38 digits'],
+  ['BTC/USDT,1e37,10.5,true', 'price: price × quantity with its fees has over 38 digits'],
   ['BTC/USDT,28000.123456789,0.5,true', 'price: more than the 8 places of USDT'],
   [
     'BTC/USDT,28000.12345678,0.12345678,true',

@@ -114,8 +114,6 @@ test('an amount may have 38 digits', async () => {
   const amount = '9'.repeat(38)
   const credited = await send('credit', operation(user, { ...TRADE_REASON, amount, trade_id: randomUUID() }))
   expect(credited).toMatchObject({ status: 201, body: { amount, balance_after: amount } })
-  const more = await send('credit', operation(user, { ...TRADE_REASON, amount: '0.00000001', trade_id: randomUUID() }))
-  expect(more).toMatchObject({ status: 400, body: { code: 'INVALID_AMOUNT' } })
 })
 
 test('amounts that are none are INVALID_AMOUNT, and leave no trace', async () => {

@@ -9,9 +9,8 @@ export type MakeWallet = (level: WalletLevel) => Promise<BookedWallet>
 const TRADE = '00000000-0000-4000-9000-00000000aaaa'
 const OTHER = '00000000-0000-4000-8000-00000000000c'
 
-/** One whole coin; and what has 38 digits, the most there may be. */
-const UNIT = 10n ** 8n
-const MOST = (10n ** 38n - 1n) * UNIT
+/** What an amount of 38 digits is in the smallest unit. */
+const MOST = (10n ** 38n - 1n) * 10n ** 8n
 
 let made = 0
 
@@ -52,8 +51,14 @@ function settlement(change: Partial<SettlementCall> = {}): SettlementCall {
   }
 }
 
+/** What a way to reach a wallet can't carry. */
+export interface WalletSuiteOptions {
+  /** Keys of single calls travel in a header, which loses the spaces at its ends. */
+  readonly keysInHeaders?: boolean
+}
+
 /** The promises of wallet-protocol.md, as far as the port shows them; every implementation keeps all of them. */
-export function walletSuite(name: string, make: MakeWallet): void {
+export function walletSuite(name: string, make: MakeWallet, options: WalletSuiteOptions = {}): void {
   describe.each<WalletLevel>(['basic', 'reversals', 'batch', 'settlements'])(`${name} at level %s`, level => {
     let wallet: BookedWallet
     const remembers = level !== 'basic'
@@ -159,20 +164,18 @@ export function walletSuite(name: string, make: MakeWallet): void {
       ['no trade', 'INVALID_REQUEST', { tradeId: null }],
       ['an amount of zero', 'INVALID_AMOUNT', { amount: 0n }],
       ['an amount below zero', 'INVALID_AMOUNT', { amount: -1n }],
-      ['an amount of 39 digits', 'INVALID_AMOUNT', { amount: 10n ** 38n * UNIT }],
       ['a user that is no UUID', 'INVALID_REQUEST', { userId: 'bob' }],
     ])('%s is refused as a request and leaves no trace', async (_, code, change) => {
       expect(await wallet.apply(operation(change))).toMatchObject({ outcome: 'refused', code })
       expect(await totalOf(BUYER, 'USDT')).toBe(0n)
     })
 
-    test('a balance never grows beyond 38 digits', async () => {
+    test('a balance may have more digits than any amount', async () => {
       await deposit(BUYER, 'USDT', MOST)
-      expect(await wallet.apply(operation({ amount: 1n }))).toMatchObject({
-        outcome: 'refused',
-        code: 'INVALID_AMOUNT',
-      })
-      expect(await totalOf(BUYER, 'USDT')).toBe(MOST)
+      await deposit(BUYER, 'USDT', MOST)
+      expect(await wallet.apply(operation({ amount: 1n }))).toMatchObject({ done: { balanceAfter: 2n * MOST + 1n } })
+      expect(await totalOf(BUYER, 'USDT')).toBe(2n * MOST + 1n)
+      await expectConserved()
     })
 
     test('W-5 the fee account alone may go below zero', async () => {
@@ -229,7 +232,9 @@ export function walletSuite(name: string, make: MakeWallet): void {
     })
 
     test('keys with every printable character are kept apart', async () => {
-      const keys = ['a"b', "a'b", 'a\\b', 'a,b', '{a}', 'null', 'NULL', ' ', 'a b', '$1', 'A', 'a']
+      const isSingle = level === 'basic' || level === 'reversals'
+      const spaces = options.keysInHeaders === true && isSingle ? [] : [' ']
+      const keys = ['a"b', "a'b", 'a\\b', 'a,b', '{a}', 'null', 'NULL', 'a b', '$1', 'A', 'a', ...spaces]
       for (const key of keys)
         expect(await wallet.apply(operation({ key, amount: 1n }))).toMatchObject({ replayed: false })
       for (const key of keys)
