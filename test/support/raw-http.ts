@@ -36,9 +36,13 @@ export async function openRaw(url: string): Promise<RawConnection> {
   socket.on('error', () => {})
 
   async function until(isTrue: () => boolean, deadlineMs: number): Promise<boolean> {
-    const giveUp = setTimeout(() => wake(), deadlineMs)
-    const giveUpAt = performance.now() + deadlineMs
-    while (!isTrue() && performance.now() < giveUpAt) {
+    let isLate = false
+    // By the timer alone: by another clock it may fire a moment too early, and nothing would wake anyone again.
+    const giveUp = setTimeout(() => {
+      isLate = true
+      wake()
+    }, deadlineMs)
+    while (!isTrue() && !isLate) {
       await new Promise<void>(resolve => {
         wake = resolve
       })
