@@ -16,6 +16,19 @@ export type DatabaseAddress =
     }
 
 const INT8 = 20
+/**
+ * Every statement of the main path finds its rows by keys in an index. The planner knows little of tables that fill and
+ * empty by the second (what it takes for small is full of rows that are gone), so it is told: no reading of whole tables,
+ * also not through their indexes for a hash or merge join, and one plan a statement, made once.
+ */
+const PLANS = [
+  'enable_seqscan=off',
+  'enable_hashjoin=off',
+  'enable_mergejoin=off',
+  'plan_cache_mode=force_generic_plan',
+]
+  .map(setting => `-c ${setting}`)
+  .join(' ')
 /** A database that does not answer at all is away; whoever waits for it is told so. */
 const CONNECT_MS = 10_000
 
@@ -27,9 +40,7 @@ export function openDatabase(address: DatabaseAddress, connections: number): Dat
     max: connections,
     application_name: 'legwork',
     connectionTimeoutMillis: CONNECT_MS,
-    // Every statement of the main path has its index. Plans are kept, and one that was made while a table was empty must
-    // not go on reading the whole of it when it is full.
-    options: '-c enable_seqscan=off',
+    options: PLANS,
     types: {
       getTypeParser: (oid: number, format?: 'text' | 'binary') =>
         oid === INT8 ? (value: string) => BigInt(value) : pg.types.getTypeParser(oid, format as 'text'),

@@ -68,6 +68,9 @@ const SETTINGS = `
   set transaction isolation level repeatable read, read only;
   set local work_mem = '16MB';
   set local enable_seqscan = on;
+  set local enable_hashjoin = on;
+  set local enable_mergejoin = on;
+  set local plan_cache_mode = auto;
   set local enable_nestloop = off;
   set local jit = off`
 
