@@ -11,16 +11,15 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadConfig } from '../src/config.ts'
-import { feeOf } from '../src/core/fees.ts'
 import { legsOf } from '../src/core/legs.ts'
 import { formatDecimal } from '../src/core/money.ts'
 import type { Rail } from '../src/core/settlement.ts'
-import { acceptTrade, type Trade, withFees } from '../src/core/trade.ts'
+import type { Trade } from '../src/core/trade.ts'
 import type { Database } from '../src/db.ts'
 import { createLogger } from '../src/log.ts'
 import { createSettlement, openConfiguredDatabase } from '../src/main.ts'
-import { createCast, tradeId } from '../src/replay/cast.ts'
 import { createOutstanding } from '../src/replay/outstanding.ts'
+import { type Figures, fundUsers, makeTrades, SEED, settleAll } from './workload.ts'
 
 export interface BenchOptions {
   readonly trades: number
@@ -42,14 +41,6 @@ export interface BenchResult {
   readonly saga_to_naive: number
 }
 
-interface Figures {
-  readonly per_second: number
-  readonly p50_ms: number
-  readonly p99_ms: number
-}
-
-const SEED = 1
-const CALL = 250
 const log = createLogger('warn')
 
 /** Runs everything on an embedded PostgreSQL in a temporary folder. */
@@ -90,35 +81,6 @@ function configOf(folder: string, rail: Rail) {
   return loadConfig({ path: null, env: {}, flags, cwd: folder }).config
 }
 
-/** Prices around 60,000 and quantities below one, between random pairs of users; the same for the same options. */
-function makeTrades({ trades, users }: BenchOptions): readonly Trade[] {
-  const { config } = loadConfig({ path: null, env: {}, flags: {}, cwd: tmpdir() })
-  const [market] = config.markets
-  if (market === undefined) throw new Error('the default configuration has no market')
-  const cast = createCast({ seed: SEED, users, market: market.symbol })
-  return Array.from({ length: trades }, (_, line) => {
-    const input = {
-      id: tradeId(SEED, market.symbol, 'bench', line),
-      symbol: market.symbol,
-      ...cast.sidesOf(line),
-      price: `${60_000 + (line % 997)}.${String(line % 100).padStart(2, '0')}`,
-      quantity: `0.${String(1 + ((line * 7919) % 99_999)).padStart(5, '0')}`,
-      buyerFee: '0',
-      sellerFee: '0',
-      isBuyerMaker: line % 2 === 0,
-      buyerOrderId: null,
-      sellerOrderId: null,
-      executedAtMs: 1_700_000_000_000 + line,
-    }
-    const accepted = acceptTrade(input, market, config.settlement.feeUserId)
-    if ('faults' in accepted) throw new Error(JSON.stringify(accepted.faults))
-    const { notional } = accepted.trade
-    const charged = withFees(accepted.trade, market, feeOf(notional, market.takerFee), feeOf(notional, market.makerFee))
-    if ('faults' in charged) throw new Error(JSON.stringify(charged.faults))
-    return charged.trade
-  })
-}
-
 async function runRail(folder: string, rail: Rail, options: BenchOptions): Promise<Figures> {
   const config = configOf(folder, rail)
   const trades = makeTrades(options)
@@ -132,39 +94,9 @@ async function runRail(folder: string, rail: Rail, options: BenchOptions): Promi
     onEnd: ({ id }, { status }, latencyMs) => outstanding.ended(id, status, latencyMs),
   })
   try {
-    const users = createCast({ seed: SEED, users: options.users, market: 'BTC/USDT' }).userIds
-    const amount = 10n ** 20n
-    const deposits = users.flatMap(userId =>
-      ['BTC', 'USDT'].map(currency =>
-        wallet.apply({
-          key: `${userId} ${currency}`,
-          tradeId: null,
-          type: 'credit',
-          userId,
-          currency,
-          amount,
-          reason: 'DEPOSIT',
-        }),
-      ),
-    )
-    await Promise.all(deposits)
+    await fundUsers(wallet, options.users)
     pool.start()
-    const started = performance.now()
-    const calls = Array.from({ length: Math.ceil(trades.length / CALL) }, (_, at) =>
-      trades.slice(at * CALL, (at + 1) * CALL),
-    )
-    const lane = async (): Promise<void> => {
-      for (let call = calls.shift(); call !== undefined; call = calls.shift()) {
-        for (const { id } of call) outstanding.expect(id)
-        await intake.take(call.map(trade => ({ trade, isTimeGiven: true })))
-      }
-    }
-    await Promise.all([lane(), lane()])
-    await outstanding.below(1)
-    const seconds = (performance.now() - started) / 1000
-    const { settled, latencyMs } = outstanding.tally()
-    if (settled !== trades.length) throw new Error(`${settled} of ${trades.length} settled`)
-    return { per_second: Math.round(settled / seconds), p50_ms: latencyMs.p50, p99_ms: latencyMs.p99 }
+    return await settleAll(trades, intake, outstanding)
   } finally {
     await pool.stop(10_000)
     await opened.close()

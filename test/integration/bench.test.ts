@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { bench as benchHttpClient } from '../../bench/http-client.bench.ts'
 import { bench } from '../../bench/settle.bench.ts'
+import { bench as benchSettleOnWallet } from '../../bench/settle-wallet.bench.ts'
 import { bench as benchWalletServer } from '../../bench/wallet-server.bench.ts'
 
 test('the benchmark settles everything it hands in, on both rails and the plain way', {
@@ -27,4 +28,12 @@ test('the benchmark of the wallet server gets an answer to every call, from both
     expect(per_second).toBeGreaterThan(0)
     expect(cpu_us).toBeGreaterThan(0)
   }
+})
+
+test('the benchmark on a wallet over the network settles everything, at each level and at a steady rate', {
+  timeout: 120_000,
+}, async () => {
+  const options = { trades: 200, naiveTrades: 20, users: 10, rate: 100, seconds: 1 }
+  const { reversals, batch, settlements, steady, naive } = await benchSettleOnWallet(options)
+  for (const { per_second } of [reversals, batch, settlements, steady, naive]) expect(per_second).toBeGreaterThan(0)
 })
