@@ -75,6 +75,8 @@ export interface Workshop {
   up(args: readonly string[], options?: RunOptions): Promise<UpServer>
   /** The same for `legwork wallet`. */
   wallet(args: readonly string[], options?: RunOptions): Promise<UpServer>
+  /** Waits until a server that was started is ready. */
+  ready(started: Started): Promise<UpServer>
   /** All that the processes of the workshop have said. */
   transcript(): string
   /** Ends everything that runs in the folder and removes it. */
@@ -97,6 +99,7 @@ export async function openWorkshop(): Promise<Workshop> {
     run: async (args, options) => await start(args, options).ended,
     up: async (args, options) => await ready(start(['up', '--json', '--port', '0', ...args], options)),
     wallet: async (args, options) => await ready(start(['wallet', '--json', '--port', '0', ...args], options)),
+    ready,
     transcript: () => all.map(each => `${each.output().stdout}${each.output().stderr}`).join(''),
     close: async () => {
       for (const child of children) child.kill('SIGKILL')
