@@ -50,8 +50,13 @@ export interface RigWallet extends UpServer {
   faultLog(): Promise<readonly LoggedFault[]>
 }
 
-export async function openMemoryWallet(shop: Workshop, level: Level, args: readonly string[] = []): Promise<RigWallet> {
-  return rigWallet(await shop.wallet(['--memory', '--level', level, ...args], { deadlineMs: LONGEST_MS }), level)
+export async function openMemoryWallet(
+  shop: Workshop,
+  level: Level,
+  args: readonly string[] = [],
+  env: Env = {},
+): Promise<RigWallet> {
+  return rigWallet(await shop.wallet(['--memory', '--level', level, ...args], { env, deadlineMs: LONGEST_MS }), level)
 }
 
 export async function openDurableWallet(
