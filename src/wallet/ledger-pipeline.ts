@@ -10,7 +10,14 @@
  * row that has another count (another process was there, or a batch before this one failed) makes the whole transaction
  * void. Keys and new accounts meet at their primary keys in the same way. Such a batch is then decided again under locks,
  * in its place in the order.
+ *
+ * A batch that waits for its turn holds the rows it has written. One before it that is decided again may want the same
+ * rows (the next number of an account's entries), and would wait for it in the database while it waits here: neither of the
+ * two could know. So with a batch whose guess did not hold, the batches that rest on it let go of what they wrote at once,
+ * nothing more is guessed until all of them have ended, and no batch waits for its turn for long: another process may stand
+ * in such a ring as well.
  */
+import type { Clock } from '../clock.ts'
 import { type Connection, codeOf, type Database, transaction, transactionOnce } from '../db.ts'
 import {
   type Account,
@@ -26,6 +33,7 @@ import { keyOf, type LedgerState, readState, type StateOptions } from './ledger-
 export interface PipelineOptions extends StateOptions {
   readonly database: Database
   readonly remembersRefusals: boolean
+  readonly clock: Clock
   /** The time of a batch; never the same twice. */
   nextMs(): number
 }
@@ -39,6 +47,8 @@ export interface LedgerPipeline {
 const CAUTIOUS_BATCHES = 8
 /** Batches whose keys are looked up first, after one that was used before. */
 const WATCHFUL_BATCHES = 64
+/** How long a batch that has written waits for those before it. */
+const PATIENCE_MS = 500
 /** Accounts kept in memory; all are let go when there are more, and read again as they are asked for. */
 const MOST_ACCOUNTS = 200_000
 
@@ -47,6 +57,16 @@ interface Decision {
   readonly changes: LedgerChanges
   readonly nowMs: number
 }
+
+/** Batches that rest on one another's guesses, until one of them did not hold. */
+interface Chain {
+  readonly broken: Promise<void>
+  readonly break: () => void
+  isBroken: boolean
+}
+
+/** A batch had no fault of its own, and has to be decided again. */
+class BrokenChainError extends Error {}
 
 type AheadState = LedgerState & { readonly keysAreNew: boolean }
 
@@ -59,6 +79,7 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
   const keysUnderWay = new Set<string>()
   let lastDecided: Promise<void> = Promise.resolve()
   let lastEnded: Promise<void> = Promise.resolve()
+  let chain = newChain()
   let cautious = 0
   let watchful = 0
 
@@ -84,15 +105,18 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
         return await answerLocked(calls)
       }
       for (const key of keys) keysUnderWay.add(key)
+      const ownChain = chain
       decided.resolve()
       try {
-        await write(decision, beforeEnded)
+        await write(decision, beforeEnded, ownChain)
         return decision.outcomes
       } catch (error) {
         letGo()
+        ownChain.break()
+        if (chain === ownChain) chain = newChain()
+        pauseGuessing(isTaken(error) || error instanceof BrokenChainError ? 1 : CAUTIOUS_BATCHES)
         if (!isInvalid(error)) throw error
         if (isTaken(error)) watchful = WATCHFUL_BATCHES
-        else cautious = CAUTIOUS_BATCHES
         await beforeEnded
         return await answerLocked(calls)
       } finally {
@@ -120,6 +144,11 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     clears++
   }
 
+  /** The next batches wait for all that are under way, and are decided under locks. */
+  function pauseGuessing(batches: number): void {
+    cautious = Math.max(cautious, batches)
+  }
+
   /** Null where an answer rests on a key being new, and nothing that is written would find out that it is not. */
   function decide({ keysAreNew, ...state }: AheadState, calls: readonly LedgerCall[]): Decision | null {
     const account = (userId: string, currency: string): Account =>
@@ -127,17 +156,33 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     const nowMs = options.nextMs()
     const decision = applyCalls({ ...state, account, remembersRefusals }, calls, nowMs)
     if (keysAreNew && !areWritten(calls, decision.changes)) return null
-    if (ahead.size > MOST_ACCOUNTS) letGo()
+    if (ahead.size > MOST_ACCOUNTS) {
+      letGo()
+      pauseGuessing(1)
+    }
     for (const { after } of decision.changes.accounts) ahead.set(after.userId, after.currency, after)
     return { ...decision, nowMs }
   }
 
-  async function write({ changes, nowMs }: Decision, beforeEnded: Promise<void>): Promise<void> {
+  async function write({ changes, nowMs }: Decision, beforeEnded: Promise<void>, own: Chain): Promise<void> {
     await transactionOnce(database, async connection => {
       await insertChanges(connection, instruments, changes, nowMs)
-      await beforeEnded
+      await turnOf(beforeEnded, own)
       await finishChanges(connection, instruments, changes)
     })
+  }
+
+  /** Resolves when all before it have ended; throws where that would take too long, or is in vain. */
+  async function turnOf(beforeEnded: Promise<void>, own: Chain): Promise<void> {
+    let isTurn = false
+    const turn = beforeEnded.then(() => {
+      isTurn = true
+    })
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    const cancel = options.clock.after(PATIENCE_MS, resolve)
+    await Promise.race([turn, own.broken, late])
+    cancel()
+    if (!isTurn || own.isBroken) throw new BrokenChainError('a batch before this one did not hold')
   }
 
   async function answerLocked(calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
@@ -157,6 +202,19 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
   return { answer }
 }
 
+function newChain(): Chain {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const chain = {
+    broken: promise,
+    isBroken: false,
+    break: () => {
+      chain.isBroken = true
+      resolve()
+    },
+  }
+  return chain
+}
+
 /** Refusals that are not remembered leave no row, and so meet none. */
 function areWritten(calls: readonly LedgerCall[], { newOperations }: LedgerChanges): boolean {
   const written = new Set(newOperations.map(({ key }) => key))
@@ -173,5 +231,5 @@ function isTaken(error: unknown): boolean {
 }
 
 function isInvalid(error: unknown): boolean {
-  return error instanceof StaleError || INVALID.has(codeOf(error))
+  return error instanceof StaleError || error instanceof BrokenChainError || INVALID.has(codeOf(error))
 }
