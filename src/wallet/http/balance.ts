@@ -1,7 +1,7 @@
-import { parseDecimal } from '../../core/money.ts'
 import type { Balance } from '../wallet.ts'
 import { WalletUnavailableError } from './calls.ts'
 import { parseObject } from './json.ts'
+import { readTotal } from './total.ts'
 import type { Sent } from './transport.ts'
 
 /**
@@ -14,11 +14,7 @@ export function readBalance(sent: Sent, userId: string, currency: string, scale:
   if (sent.kind !== 'answer') throw new WalletUnavailableError(sent.code, `the wallet did not tell a balance`)
   const said = parseObject(sent.body)
   if (sent.status >= 400 && said?.['code'] === 'UNKNOWN_CURRENCY') return null
-  const units = (name: string): bigint | null => {
-    const text = said?.[name]
-    const read = typeof text === 'string' ? parseDecimal(text, scale) : null
-    return typeof read === 'bigint' ? read : null
-  }
+  const units = (name: string): bigint | null => readTotal(said?.[name], scale)
   const [available, held, total] = [units('available'), units('held'), units('total')]
   const isAsked = String(said?.['user_id']).toLowerCase() === userId.toLowerCase() && said?.['currency'] === currency
   if (sent.status !== 200 || !isAsked || available === null || held === null || total === null) {

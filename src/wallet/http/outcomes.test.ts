@@ -180,6 +180,21 @@ describe('what came back → the reading', () => {
     })
   })
 
+  test.each<[string, bigint | null]>([
+    ['0', 0n],
+    ['-0.00000001', -1n],
+    ['1.500000000000', 150_000_000n],
+    ['1.000000001', null],
+    [`${'9'.repeat(60)}.1`, BigInt(`${'9'.repeat(60)}10000000`)],
+    ['9'.repeat(300), null],
+    ['1e3', null],
+    ['.5', null],
+    ['', null],
+  ])('the balance after it: %s', (balance_after, balanceAfter) => {
+    const { outcome } = readSingle(answer(201, { ...APPLIED, balance_after }), ASKED, CONTEXT)
+    expect(outcome).toMatchObject({ outcome: 'applied', done: { balanceAfter } })
+  })
+
   test.each<[what: string, sent: Sent, reading: string]>([
     ['reversed', answer(200, { key: KEY, status: 'reversed', replayed: false }), 'applied'],
     ['cancelled', answer(200, { key: KEY, status: 'cancelled', replayed: true }), 'applied replayed'],

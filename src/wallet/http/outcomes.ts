@@ -10,6 +10,7 @@ import { parseDecimal } from '../../core/money.ts'
 import type { Operation, OperationSeen, Outcome, ReversalDone, Shortfall } from '../wallet.ts'
 import { type Json, objectOf, parseObject } from './json.ts'
 import { retryAfterMs } from './retry-after.ts'
+import { readTotal } from './total.ts'
 import type { HttpAnswer, Sent } from './transport.ts'
 
 /** What was asked for; an answer has to name it. */
@@ -207,7 +208,7 @@ function doneOf(value: Json, asked: Asked, { assets }: ReadingContext): Done | u
       if ((value['type'] ?? type) !== type || (status ?? 'applied') !== 'applied') return undefined
       const appliedAtMs = Date.parse(String(value['applied_at']))
       return {
-        balanceAfter: unitsOf(value['balance_after'], scale),
+        balanceAfter: readTotal(value['balance_after'], scale),
         appliedAtMs: Number.isNaN(appliedAtMs) ? null : appliedAtMs,
       }
     }
@@ -223,8 +224,8 @@ function shortfallOf(problem: Json, asked: Asked, assets: ReadonlyMap<string, As
   const currency = problem['currency'] ?? (asked.kind === 'operation' ? asked.operation.currency : null)
   const scale = typeof currency === 'string' ? assets.get(currency)?.scale : undefined
   if (typeof currency !== 'string' || scale === undefined) return null
-  const available = unitsOf(problem['available'], scale)
-  const required = unitsOf(problem['required'], scale)
+  const available = readTotal(problem['available'], scale)
+  const required = readTotal(problem['required'], scale)
   return available === null || required === null ? null : { currency, available, required }
 }
 
