@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util'
 import { Pool } from 'undici'
 import { systemClock } from '../src/clock.ts'
 import { createLogger } from '../src/log.ts'
+import { createHttpWallet } from '../src/wallet/http/http-wallet.ts'
 import { createPipelinedTransport } from '../src/wallet/http/pipelined-transport.ts'
 
 export interface BenchOptions {
@@ -36,6 +37,8 @@ export interface BenchResult {
   readonly cpu: string
   readonly parameters: BenchOptions
   readonly ours: Figures
+  /** The whole of a debit through the wallet client: written, sent, its answer read and checked. */
+  readonly wallet: Figures
   readonly undici: Figures
   readonly undici_pipelined: Figures
   readonly ours_to_undici_per_cpu: number
@@ -75,6 +78,30 @@ function ours(url: string): Client {
   }
 }
 
+function wallet(url: string): Client {
+  const asset = { code: 'USDT', scale: 8 }
+  const client = createHttpWallet({
+    url,
+    token: 'a-token-of-some-length-as-they-are',
+    instruments: { assets: new Map([['USDT', asset]]) },
+    timeoutMs: 5000,
+    clock: systemClock(),
+    log: createLogger('warn'),
+  })
+  const debit = {
+    tradeId: '00000000-0000-4000-9000-00000000aaaa',
+    type: 'debit',
+    userId: '00000000-0000-4000-8000-00000000000b',
+    currency: 'USDT',
+    amount: 5_002_550_000_000n,
+    reason: 'TRADE_SETTLEMENT',
+  } as const
+  return {
+    call: async key => (await client.apply({ ...debit, key })).outcome === 'applied',
+    close: async () => client.close(),
+  }
+}
+
 function undici(url: string, pipelining: number): Client {
   const pool = new Pool(url, { connections: CONNECTIONS, pipelining })
   return {
@@ -101,6 +128,7 @@ export async function bench(options: BenchOptions): Promise<BenchResult> {
     const url = await urlOf(server)
     const figures = {
       ours: await measure(ours(url), options),
+      wallet: await measure(wallet(url), options),
       undici: await measure(undici(url, 1), options),
       undici_pipelined: await measure(undici(url, 16), options),
     }
