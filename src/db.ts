@@ -77,15 +77,20 @@ export async function transaction<Result>(
   }
 }
 
-/** Runs `work` in one transaction, once. */
+/**
+ * Runs `work` in one transaction, once.
+ *
+ * @param lockTimeoutMs how long a statement waits for another transaction before it fails (55P03); 0: until that ends.
+ */
 export async function transactionOnce<Result>(
   database: Database,
   work: (connection: Connection) => Promise<Result>,
+  lockTimeoutMs = 0,
 ): Promise<Result> {
   const connection = await database.connect()
   let broken: Error | undefined
   try {
-    await connection.query('begin')
+    await connection.query(lockTimeoutMs === 0 ? 'begin' : `begin; set local lock_timeout = ${lockTimeoutMs}`)
     const result = await work(connection)
     const { command } = await connection.query('commit')
     // Where `work` swallowed an error of a statement, PostgreSQL answers a commit with a rollback, and no error.

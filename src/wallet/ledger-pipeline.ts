@@ -43,8 +43,13 @@ export interface LedgerPipeline {
   readonly answer: (calls: readonly LedgerCall[]) => Promise<readonly LedgerOutcome[]>
 }
 
-/** Batches decided under locks after one that was not valid, before guessing again: somebody else is at work. */
-const CAUTIOUS_BATCHES = 8
+/**
+ * Batches decided under locks after one that was not valid, before guessing again: somebody else is at work. As many as
+ * the first the first time, twice as many each time, and from the beginning once a guess has held.
+ */
+const CAUTIOUS_BATCHES = { first: 8, most: 1024 } as const
+/** A guess never has to wait for a lock, unless another process is at work; then it is let go at once. */
+const GUESS_LOCK_MS = 20
 /** Batches whose keys are looked up first, after one that was used before. */
 const WATCHFUL_BATCHES = 64
 /** How long a batch that has written waits for those before it. */
@@ -81,6 +86,7 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
   let lastEnded: Promise<void> = Promise.resolve()
   let chain = newChain()
   let cautious = 0
+  let nextCautious: number = CAUTIOUS_BATCHES.first
   let watchful = 0
 
   async function answer(calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
@@ -109,12 +115,17 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
       decided.resolve()
       try {
         await write(decision, beforeEnded, ownChain)
+        nextCautious = CAUTIOUS_BATCHES.first
         return decision.outcomes
       } catch (error) {
         letGo()
         ownChain.break()
         if (chain === ownChain) chain = newChain()
-        pauseGuessing(isTaken(error) || error instanceof BrokenChainError ? 1 : CAUTIOUS_BATCHES)
+        if (isTaken(error) || error instanceof BrokenChainError) pauseGuessing(1)
+        else {
+          pauseGuessing(nextCautious)
+          nextCautious = Math.min(nextCautious * 2, CAUTIOUS_BATCHES.most)
+        }
         if (!isInvalid(error)) throw error
         if (isTaken(error)) watchful = WATCHFUL_BATCHES
         await beforeEnded
@@ -165,11 +176,12 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
   }
 
   async function write({ changes, nowMs }: Decision, beforeEnded: Promise<void>, own: Chain): Promise<void> {
-    await transactionOnce(database, async connection => {
+    const work = async (connection: Connection): Promise<void> => {
       await insertChanges(connection, instruments, changes, nowMs)
       await turnOf(beforeEnded, own)
       await finishChanges(connection, instruments, changes)
-    })
+    }
+    await transactionOnce(database, work, GUESS_LOCK_MS)
   }
 
   /** Resolves when all before it have ended; throws where that would take too long, or is in vain. */
@@ -224,7 +236,7 @@ function areWritten(calls: readonly LedgerCall[], { newOperations }: LedgerChang
 /** Somebody else was first with a key or an account: under locks, again. */
 const RACES: ReadonlySet<string> = new Set(['23505'])
 /** What a guess that did not hold ends with. */
-const INVALID: ReadonlySet<string> = new Set([...RACES, '40001', '40P01'])
+const INVALID: ReadonlySet<string> = new Set([...RACES, '40001', '40P01', '55P03'])
 
 function isTaken(error: unknown): boolean {
   return RACES.has(codeOf(error))

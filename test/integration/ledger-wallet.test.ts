@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
+import { openDatabase } from '../../src/db.ts'
 import { createLogger } from '../../src/log.ts'
 import { migrate } from '../../src/migrate.ts'
 import { createLedgerWallet } from '../../src/wallet/ledger-wallet.ts'
@@ -165,4 +166,49 @@ test('a settlement repeated after its currency was given more places is still th
   const options = { database: db.database, instruments: { assets, markets: new Map() }, clock, feeUserId: FEES }
   const after = createLedgerWallet({ ...options, log: createLogger('silent') })
   expect(await after.settle({ ...call, legs: legs(10n) })).toMatchObject({ outcome: 'applied', replayed: true })
+})
+
+test('three processes at work on the same accounts at once: nothing stands still, and everything adds up', async () => {
+  await emptyLedger('settlements')
+  const databases = [1, 2, 3].map(() => openDatabase({ url: db.url }, 8))
+  const processes = databases.map(database =>
+    createLedgerWallet({ database, instruments, clock, feeUserId: FEES, log: createLogger('silent') }),
+  )
+  const users = Array.from({ length: 6 }, (_, at) => `00000000-0000-4000-8000-0000000000d${at}`)
+  for (const userId of users) await ledger().apply(credit(`fund ${userId}`, { userId, amount: 200n }))
+  // The same numbers in every run; how the processes meet is not.
+  let seed = 20261124
+  const below = (limit: number): number => {
+    seed = (Math.imul(seed, 1103515245) + 12345) >>> 0
+    return (seed >>> 8) % limit
+  }
+  const userAt = (at: number): string => users[at] ?? BUYER
+  let made = 0
+  let longestMs = 0
+  const worker = async (wallet: (typeof processes)[number]): Promise<void> => {
+    while (made < 20_000) {
+      const at = made++
+      // A tenth of the keys was used before, and a twelfth of the calls takes something back.
+      const key = below(10) === 0 ? `shared-${below(at + 1)}` : `shared-${at}`
+      const amount = BigInt(1 + below(150))
+      const leg = { currency: 'USDT', reason: 'TRADE_SETTLEMENT' } as const
+      const legs = [
+        { ...leg, type: 'debit' as const, userId: userAt(below(6)), amount },
+        { ...leg, type: 'credit' as const, userId: userAt(below(6)), amount: amount - 1n },
+        { ...leg, type: 'credit' as const, userId: FEES, amount: 1n },
+      ].filter(each => each.amount > 0n)
+      const started = performance.now()
+      const outcome =
+        below(12) === 0
+          ? await wallet.reverse(key)
+          : await wallet.settle({ key, tradeId: '00000000-0000-4000-9000-00000000dddd', legs })
+      expect(outcome.outcome).not.toBe('unanswered')
+      longestMs = Math.max(longestMs, performance.now() - started)
+    }
+  }
+  await Promise.all(Array.from({ length: 300 }, (_, at) => worker(processes[at % 3] as (typeof processes)[number])))
+  const totals = (await ledger().totals()).find(each => each.currency === 'USDT')
+  expect(totals).toEqual({ currency: 'USDT', balances: 1200n, clearing: 0n, deposits: 1200n, withdrawals: 0n })
+  expect(longestMs).toBeLessThan(15_000)
+  for (const database of databases) await database.end()
 })
