@@ -310,6 +310,14 @@ describe('S-4 retries', () => {
     ])
   })
 
+  test('S-4 a wallet that is away is told of once a settlement, however often it is asked', async () => {
+    const rig = createRig({ faults: faultAt('seller-debit', AWAY, 20) })
+    const trade = await settled(rig)
+    expect(callsOf(rig).filter(call => call.endsWith('seller-debit'))).toHaveLength(21)
+    expect(rig.lines.map(({ leg, code }) => ({ leg, code }))).toEqual([{ leg: 'seller-debit', code: 'UNREACHABLE' }])
+    expect(await statusOf(rig, trade)).toMatchObject({ status: 'SETTLED' })
+  })
+
   test('S-4 a wait asked for is obeyed', async () => {
     const rig = createRig({ faults: faultAt('buyer-credit', { ...BUSY, retryAfterMs: 9_000 }, 1) })
     const startMs = rig.clock.now()

@@ -253,7 +253,7 @@ function logChange(work: Work, before: Settlement, after: Settlement, { log }: S
     const was = before.steps[index]
     const leg = work.plan.steps[index]
     if (was === undefined || was === step || before.epoch !== after.epoch) return
-    if (step.lastError !== null && step.lastError !== was.lastError) {
+    if (step.lastError !== null && step.lastError !== was.lastError && !isSameWait(before, after, index)) {
       log.warn(
         { trade_id: trade.id, leg, attempt: step.attempts, state: step.state, code: step.lastError.code },
         step.lastError.detail,
@@ -277,4 +277,12 @@ function logChange(work: Work, before: Settlement, after: Settlement, { log }: S
   else if (after.phase === 'parked') log.error(said, 'settlement failed, its rollback is incomplete')
   else if (after.fee === 'parked') log.error(said, 'fee not collected')
   else if (after.fee === 'owed') log.warn(said, 'fee owed')
+}
+
+/** A wallet that is away is waited for, for as long as it takes: where nothing was counted and the reason is the old one. */
+function isSameWait(before: Settlement, after: Settlement, index: number): boolean {
+  const [was, is] = [before.steps[index], after.steps[index]]
+  const isCounted = was?.attempts !== is?.attempts || was?.refusals !== is?.refusals
+  const isUndoCounted = before.undoAttempts !== after.undoAttempts || after.phase === 'parked'
+  return !isCounted && !isUndoCounted && was?.lastError?.code === is?.lastError?.code
 }
