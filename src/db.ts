@@ -108,16 +108,22 @@ export async function transactionOnce<Result>(
 
 const PLAIN_ELEMENT = /^[0-9A-Za-z_:/.-]+$/
 
+type Element = string | bigint | number | boolean | null | undefined
+
 /**
  * The text form of an array parameter. The driver's own escapes every element, which costs more than all else that a
  * batch of rows costs here.
  */
-export function arrayOf(values: readonly (string | bigint | number | boolean | null | undefined)[]): string {
+export function arrayOf(values: readonly Element[]): string {
+  return plainArrayOf(values.map(value => (typeof value === 'string' && !isPlain(value) ? quoted(value) : value)))
+}
+
+/** The same of elements that stand for themselves: UUIDs, numbers, times, and words of our own. */
+export function plainArrayOf(values: readonly Element[]): string {
   let text = '{'
   for (const value of values) {
     if (text.length > 1) text += ','
-    if (typeof value === 'string') text += isPlain(value) ? value : quoted(value)
-    else text += value === null || value === undefined ? 'null' : String(value)
+    text += value === null || value === undefined ? 'null' : value
   }
   return `${text}}`
 }

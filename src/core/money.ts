@@ -55,12 +55,15 @@ export function hasTooManyDigits(units: bigint, scale: number): boolean {
 
 /** Writes units of 10^-scale as the canonical decimal text: no exponent, no trailing zeros, `-` only below zero. */
 export function formatDecimal(units: bigint, scale: number): string {
-  const sign = units < 0n ? '-' : ''
   const digits = (units < 0n ? -units : units).toString().padStart(scale + 1, '0')
-  const whole = digits.slice(0, digits.length - scale)
-  const places = digits.slice(digits.length - scale).replace(/0+$/, '')
-  return places === '' ? sign + whole : `${sign}${whole}.${places}`
+  const point = digits.length - scale
+  let end = digits.length
+  while (end > point && digits.charCodeAt(end - 1) === ZERO) end--
+  const value = end === point ? digits.slice(0, point) : `${digits.slice(0, point)}.${digits.slice(point, end)}`
+  return units < 0n ? `-${value}` : value
 }
+
+const ZERO = '0'.charCodeAt(0)
 
 /** The number of places a decimal text has by value: `"0.0100"` → 2. The text must be one `parseDecimal` accepts. */
 export function placesOf(text: string): number {

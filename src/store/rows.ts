@@ -5,7 +5,7 @@ import type { Market } from '../core/market.ts'
 import { formatDecimal, parseStored } from '../core/money.ts'
 import type { Rail, Settlement } from '../core/settlement.ts'
 import type { Trade } from '../core/trade.ts'
-import { arrayOf } from '../db.ts'
+import { plainArrayOf } from '../db.ts'
 import type { Claimed, SettlementStatus, StoredTrade } from './store.ts'
 
 /** A row of `trades` as the driver reads it: `numeric` is text. */
@@ -93,7 +93,7 @@ export function storedTradeOf(row: TradeRow, instruments: Instruments): StoredTr
 export function columnsOf(trades: readonly Trade[], instruments: Instruments): readonly string[] {
   const markets = trades.map(trade => marketOf(instruments, trade.symbol))
   const column = (value: (trade: Trade, market: Market) => string | boolean | null): string =>
-    arrayOf(trades.map((trade, at) => value(trade, markets[at] as Market)))
+    plainArrayOf(trades.map((trade, at) => value(trade, markets[at] as Market)))
   return [
     column(trade => trade.id),
     column(trade => trade.symbol),

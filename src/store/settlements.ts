@@ -1,4 +1,4 @@
-import { arrayOf, type Connection, type Database, transaction } from '../db.ts'
+import { type Connection, type Database, plainArrayOf, transaction } from '../db.ts'
 import { addCounts } from './counts.ts'
 import { type InstrumentStore, readRows } from './instruments.ts'
 import { type ClaimedRow, claimedOf } from './rows.ts'
@@ -206,7 +206,12 @@ async function settlePlain(
   const { rows } = await connection.query<StoredRecord>({
     name: 'settle-plain',
     text: SETTLE,
-    values: [arrayOf(records.map(record => record.tradeId)), arrayOf(records.map(record => record.token)), owner, at],
+    values: [
+      plainArrayOf(records.map(record => record.tradeId)),
+      plainArrayOf(records.map(record => record.token)),
+      owner,
+      at,
+    ],
   })
   return rows.map(({ id, token }) => nameOf(id, token))
 }
@@ -271,8 +276,8 @@ export async function renewLeases(
         and o.lease_owner = $3
       returning o.trade_id as id`,
     values: [
-      arrayOf(held.map(entry => entry.tradeId)),
-      arrayOf(held.map(entry => entry.token)),
+      plainArrayOf(held.map(entry => entry.tradeId)),
+      plainArrayOf(held.map(entry => entry.token)),
       lease.owner,
       new Date(lease.untilMs),
     ],
@@ -296,8 +301,8 @@ export async function releaseLeases(
         and o.lease_token = d.token
         and o.lease_owner = $3`,
     values: [
-      arrayOf(held.map(entry => entry.tradeId)),
-      arrayOf(held.map(entry => entry.token)),
+      plainArrayOf(held.map(entry => entry.tradeId)),
+      plainArrayOf(held.map(entry => entry.token)),
       owner,
       new Date(nowMs),
     ],

@@ -4,7 +4,7 @@
  */
 import type { Instruments } from '../core/instruments.ts'
 import { formatDecimal } from '../core/money.ts'
-import { arrayOf, type Connection } from '../db.ts'
+import { arrayOf, type Connection, plainArrayOf } from '../db.ts'
 import type { AccountChange, LedgerChanges, OperationRow } from './ledger.ts'
 import { OPERATION_COLUMNS, scaleOf } from './ledger-state.ts'
 import type { Entry } from './wallet.ts'
@@ -57,20 +57,20 @@ async function insertOperations(
       ) as d`,
     values: [
       arrayOf(rows.map(row => row.key)),
-      arrayOf(rows.map(row => row.kind)),
-      arrayOf(rows.map(row => row.status)),
-      arrayOf(rows.map(row => row.tradeId)),
-      arrayOf(rows.map(row => row.userId)),
+      plainArrayOf(rows.map(row => row.kind)),
+      plainArrayOf(rows.map(row => row.status)),
+      plainArrayOf(rows.map(row => row.tradeId)),
+      plainArrayOf(rows.map(row => row.userId)),
       arrayOf(rows.map(row => row.currency)),
-      arrayOf(rows.map(row => decimal(row.currency, row.amount))),
-      arrayOf(rows.map(row => row.reason)),
+      plainArrayOf(rows.map(row => decimal(row.currency, row.amount))),
+      plainArrayOf(rows.map(row => row.reason)),
       arrayOf(rows.map(row => row.content)),
-      arrayOf(rows.map(row => decimal(row.currency, row.balanceAfter))),
+      plainArrayOf(rows.map(row => decimal(row.currency, row.balanceAfter))),
       arrayOf(rows.map(row => row.code)),
       arrayOf(rows.map(row => row.detail)),
       arrayOf(rows.map(row => row.shortfall?.currency)),
-      arrayOf(rows.map(({ shortfall }) => decimal(shortfall?.currency, shortfall?.available))),
-      arrayOf(rows.map(({ shortfall }) => decimal(shortfall?.currency, shortfall?.required))),
+      plainArrayOf(rows.map(({ shortfall }) => decimal(shortfall?.currency, shortfall?.available))),
+      plainArrayOf(rows.map(({ shortfall }) => decimal(shortfall?.currency, shortfall?.required))),
       at,
     ],
   })
@@ -87,7 +87,7 @@ async function updateOperations(connection: Connection, rows: readonly Operation
       from unnest($1::text[], $2::text[]) as d (key, status)
       where o.key = d.key
         and o.status = case d.status when 'reversed' then 'applied' else 'refused' end`,
-    values: [arrayOf(rows.map(row => row.key)), arrayOf(rows.map(row => row.status))],
+    values: [arrayOf(rows.map(row => row.key)), plainArrayOf(rows.map(row => row.status))],
   })
   if (rowCount !== rows.length) throw new StaleError('a key was taken back meanwhile')
 }
@@ -109,15 +109,15 @@ async function insertEntries(
         $9::ledger_reason[]
       ) as d`,
     values: [
-      arrayOf(entries.map(entry => entry.userId)),
+      plainArrayOf(entries.map(entry => entry.userId)),
       arrayOf(entries.map(entry => entry.currency)),
-      arrayOf(entries.map(entry => entry.seq)),
+      plainArrayOf(entries.map(entry => entry.seq)),
       arrayOf(entries.map(entry => entry.key)),
-      arrayOf(entries.map(entry => entry.leg)),
-      arrayOf(entries.map(entry => entry.tradeId)),
-      arrayOf(entries.map(entry => formatDecimal(entry.amount, scaleOf(instruments, entry.currency)))),
-      arrayOf(entries.map(entry => formatDecimal(entry.balanceAfter, scaleOf(instruments, entry.currency)))),
-      arrayOf(entries.map(entry => entry.reason)),
+      plainArrayOf(entries.map(entry => entry.leg)),
+      plainArrayOf(entries.map(entry => entry.tradeId)),
+      plainArrayOf(entries.map(entry => formatDecimal(entry.amount, scaleOf(instruments, entry.currency)))),
+      plainArrayOf(entries.map(entry => formatDecimal(entry.balanceAfter, scaleOf(instruments, entry.currency)))),
+      plainArrayOf(entries.map(entry => entry.reason)),
       at,
     ],
   })
@@ -133,11 +133,11 @@ async function saveAccounts(
   accounts: readonly AccountChange[],
 ): Promise<void> {
   const values = (rows: readonly AccountChange[]): unknown[] => [
-    arrayOf(rows.map(({ after }) => after.userId)),
+    plainArrayOf(rows.map(({ after }) => after.userId)),
     arrayOf(rows.map(({ after }) => after.currency)),
-    arrayOf(rows.map(({ after }) => formatDecimal(after.balance, scaleOf(instruments, after.currency)))),
-    arrayOf(rows.map(({ after }) => after.entryCount)),
-    arrayOf(rows.map(({ after }) => after.mayOverdraw)),
+    plainArrayOf(rows.map(({ after }) => formatDecimal(after.balance, scaleOf(instruments, after.currency)))),
+    plainArrayOf(rows.map(({ after }) => after.entryCount)),
+    plainArrayOf(rows.map(({ after }) => after.mayOverdraw)),
   ]
   const known = accounts.filter(({ before }) => before.isOpen)
   const opened = accounts.filter(({ before, after }) => !before.isOpen && after.isOpen)
@@ -152,7 +152,7 @@ async function saveAccounts(
         where a.user_id = d.user_id
           and a.currency = d.currency
           and a.entry_count = d.entry_count_before`,
-      values: [...values(known), arrayOf(known.map(({ before }) => before.entryCount))],
+      values: [...values(known), plainArrayOf(known.map(({ before }) => before.entryCount))],
     })
     if (rowCount !== known.length) throw new StaleError('an account has moved meanwhile')
   }
@@ -174,7 +174,7 @@ async function addTotals(
   const changes = [...totals].sort(([a], [b]) => (a < b ? -1 : 1))
   if (changes.length === 0) return
   const column = (field: 'balances' | 'clearing' | 'deposits' | 'withdrawals'): string =>
-    arrayOf(changes.map(([currency, change]) => formatDecimal(change[field], scaleOf(instruments, currency))))
+    plainArrayOf(changes.map(([currency, change]) => formatDecimal(change[field], scaleOf(instruments, currency))))
   await connection.query({
     name: 'add-totals',
     text: `
