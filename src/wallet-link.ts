@@ -48,7 +48,7 @@ export interface WalletLinkOptions {
 }
 
 /** Work came before it is known what the wallet can do. */
-export class WalletNotReadyError extends Error {
+class WalletNotReadyError extends Error {
   constructor() {
     super('the wallet has not said yet what it can do')
   }

@@ -83,6 +83,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   metrics: ['core', 'log', 'clock'],
   main: [ANY],
   'wallet-service': [ANY],
+  // Chooses and makes the wallet, for main.
+  'wallet-link': ['core', 'config', 'store', 'wallet', 'worker', ...LEAVES],
   index: [ANY],
   cli: [ANY],
   ...Object.fromEntries(LEAVES.map(leaf => [leaf, []])),

@@ -16,7 +16,7 @@ export interface StateOptions {
 
 /** What may be left out of the reading, since the caller knows it. */
 export interface Spared {
-  isKnown(userId: string, currency: string): boolean
+  readonly isKnown: (userId: string, currency: string) => boolean
   /** Nobody has used the keys: whoever writes finds out if that is wrong. */
   readonly keysAreNew: boolean
 }

@@ -55,8 +55,7 @@ test('a database that goes away under many settlements is told in one line a sec
   const gone = async (): Promise<never> => {
     throw Object.assign(new Error('connect failed'), { code: 'ECONNREFUSED' })
   }
-  const { record } = rig.store
-  const store = storeWith(rig, { record: (owner, records) => (isAway ? gone() : record(owner, records)) })
+  const store = storeWith(rig, { record: (owner, records) => (isAway ? gone() : rig.store.record(owner, records)) })
   const pool = createPool(rig, { store })
   pool.start()
   await rig.clock.advance(1_001)

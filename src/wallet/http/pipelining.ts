@@ -21,7 +21,7 @@ export interface Pipelining {
 const STRIKES = 3
 const UNPROVED_DEPTH = 2
 /** How long a server that was struck out gets requests one at a time before it may prove itself anew. */
-export const PENANCE_MS = 60_000
+const PENANCE_MS = 60_000
 
 /** @param onBroken told once, the first time requests go one at a time. */
 export function createPipelining(fullDepth: number, onBroken: (why: 'misordered' | 'ended') => void): Pipelining {
