@@ -1,0 +1,128 @@
+/**
+ * Two processes on one database. One is stopped (SIGSTOP) in the middle of its calls, past its leases; the other finishes
+ * what it held; then the first wakes up, and its calls arrive where they were stuck: it can do no harm.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { workers } from '../soak/workers.ts'
+import { openWorkshop, SEED, until, type Workshop } from '../support/process.ts'
+import { audit } from '../support/wallet-audit.ts'
+import {
+  atRest,
+  databaseUrlOf,
+  FAST,
+  fund,
+  handIn,
+  LEGS,
+  openMemoryWallet,
+  openServe,
+  type RigTrade,
+  type Rule,
+  settings,
+  statusOf,
+  tradeSeen,
+  tradesApart,
+  usersOf,
+} from '../support/wallet-rig.ts'
+
+// Beside all other tests it takes some times what it takes alone.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
+
+let shop: Workshop
+
+beforeAll(async () => {
+  shop = await openWorkshop()
+})
+afterAll(() => shop?.close())
+
+/** How the call of the process that is stopped is stuck. `late`: it has its effect only when all is over. */
+const STUCK = ['before', 'after', 'late'] as const
+
+interface Point {
+  readonly call: 'apply' | 'reverse'
+  readonly leg: string
+  readonly stuck: (typeof STUCK)[number]
+  /** What the other process comes to. */
+  readonly end: 'SETTLED' | 'SETTLEMENT_FAILED'
+}
+
+const at = (call: Point['call'], legs: readonly string[], end: Point['end']): readonly Point[] =>
+  legs.flatMap(leg => STUCK.map(stuck => ({ call, leg, stuck, end })))
+const POINTS = [
+  ...at('apply', LEGS, 'SETTLED'),
+  // The other process turns back: what is stuck arrives after its own reversal.
+  ...at('apply', LEGS.slice(0, 3), 'SETTLEMENT_FAILED'),
+  ...at('reverse', LEGS.slice(0, 3), 'SETTLEMENT_FAILED'),
+]
+
+/** No call of the first process ends before it is stopped, and no lease before the last call is stuck. */
+const LEASE_MS = 9000
+const SETTINGS = { ...FAST, ...settings({ timeout_ms: LEASE_MS - 500, lease_ms: LEASE_MS }) }
+const LATE_MS = 24_000
+/** A connection whose oldest request has waited for longer gets no other (pipelined-transport.ts). */
+const OVERDUE_MS = 250
+
+function rulesOf({ call, leg, stuck, end }: Point, { id }: RigTrade): readonly Rule[] {
+  const which = { trade_id: id, call, leg, attempt: 1 }
+  const hang =
+    stuck === 'late' ? { ...which, fault: 'late', ms: LATE_MS } : { ...which, fault: 'no_answer', when: stuck }
+  const refusal = { trade_id: id, call: 'apply', leg: 'seller-credit', fault: 'refuse', code: 'UNKNOWN_CURRENCY' }
+  return end === 'SETTLED' ? [hang] : [hang, refusal]
+}
+
+describe.concurrent('two processes and more', () => {
+  test('F-6 one is stopped in the middle of each call, the other finishes, and the first wakes up in vain', async () => {
+    const wallet = await openMemoryWallet(shop, 'reversals')
+    const warmers = tradesApart(1000, 16)
+    const trades = tradesApart(1, POINTS.length)
+    const cases = POINTS.map((point, index) => ({ point, trade: trades[index] as RigTrade }))
+    const all = [...warmers, ...trades]
+    await fund(wallet, usersOf(all))
+    const dataDir = shop.path('stopped')
+    const sleeper = await openServe(shop, wallet, ['--data-dir', dataDir], SETTINGS)
+    const url = await databaseUrlOf(dataDir)
+    const other = await openServe(shop, wallet, ['--database-url', url, '--data-dir', shop.path('other')], SETTINGS)
+    // Its connections are open then, and known to be shareable.
+    await handIn(sleeper, warmers)
+    await atRest(other, warmers.length)
+    await wallet.faults(cases.flatMap(({ point, trade }) => rulesOf(point, trade)))
+    const beganMs = Date.now()
+    for (let first = 0; first < trades.length; first += 3) {
+      const some = trades.slice(first, first + 3)
+      await handIn(sleeper, some)
+      await until('each of them is stuck', async () => {
+        const log = await wallet.faultLog()
+        return some.every(({ id }) => log.some(({ trade_id, fault }) => trade_id === id && fault !== 'refuse'))
+      })
+      await delay(OVERDUE_MS + 20)
+    }
+    sleeper.signal('SIGSTOP')
+    expect(Date.now() - beganMs, 'all are stuck within one lease').toBeLessThan(LEASE_MS - 1000)
+    expect(await statusOf(other)).toMatchObject({ pending: trades.length })
+    // It takes what the first held as the leases run out.
+    const { settled } = await atRest(other, all.length)
+    await audit(other, wallet, all)
+
+    sleeper.signal('SIGCONT')
+    await until('the late calls have arrived', async () => {
+      const arrived = (await wallet.faultLog()).filter(fault => fault.arrived)
+      return arrived.length === POINTS.filter(({ stuck }) => stuck === 'late').length
+    })
+    await until('the first has nothing in hand any more', async () => (await statusOf(sleeper)).in_flight === 0)
+    for (const { point, trade } of cases) {
+      expect((await tradeSeen(other, trade.id)).settlement_status, JSON.stringify(point)).toBe(point.end)
+    }
+    expect((await atRest(sleeper, all.length)).settled).toBe(settled)
+    await audit(sleeper, wallet, all)
+    other.signal('SIGTERM')
+    expect(await other.ended).toMatchObject({ status: 0 })
+    sleeper.signal('SIGTERM')
+    expect(await sleeper.ended).toMatchObject({ status: 0 })
+  })
+
+  test(`S-6 three workers killed at random: a thousand trades, each settled once (seed ${SEED})`, async () => {
+    const result = await workers(shop, { level: 'reversals', trades: 1000, kills: 4, seed: SEED })
+    process.stdout.write(`${JSON.stringify(result)}\n`)
+    expect(result.settled).toBe(1000)
+  })
+})
