@@ -3,7 +3,7 @@
  * answer: no call is ever made again, and what is known of each leg is told.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { openWorkshop, type UpServer, until, type Workshop } from '../support/process.ts'
 import {
   FAST,
@@ -26,6 +26,9 @@ import {
   tradesApart,
   usersOf,
 } from '../support/wallet-rig.ts'
+
+// Beside all other tests it takes some times what it takes alone.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
 
 let shop: Workshop
 

@@ -1,0 +1,29 @@
+/** Rollback against a wallet over the network: how fast it is, and how many that stopped are put back to work at once. */
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { bulkRetry } from '../soak/bulk-retry.ts'
+import { rollbackSpeed } from '../soak/rollback-speed.ts'
+import { openWorkshop, type Workshop } from '../support/process.ts'
+
+// Beside all other tests it takes some times what it takes alone.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
+
+let shop: Workshop
+
+beforeAll(async () => {
+  shop = await openWorkshop()
+})
+afterAll(() => shop?.close())
+
+test('P-3 four applied legs are undone in far less than 200 ms', async () => {
+  const result = await rollbackSpeed(shop, { rollbacks: 100 })
+  process.stdout.write(`${JSON.stringify(result)}\n`)
+  // 20 ms, which the soak asserts; here all other tests are at work on the same cores.
+  expect(result.p50_ms).toBeLessThan(100)
+  expect(result.p99_ms).toBeLessThan(1000)
+})
+
+test('F-4 many letters of one cause are retried with one command on a wallet over the network', async () => {
+  const result = await bulkRetry(shop, { level: 'batch', trades: 200 })
+  process.stdout.write(`${JSON.stringify(result)}\n`)
+  expect(result.settled).toBe(200)
+})
