@@ -12,6 +12,7 @@ import type { InstrumentStore } from '../store/instruments.ts'
 import type { NewTrade, Store } from '../store/store.ts'
 import type { Wallet } from '../wallet/wallet.ts'
 import type { TradeIntake } from '../worker/intake.ts'
+import type { WorkerPool } from '../worker/pool.ts'
 import { type Cast, createCast, depositKey, tradeId } from './cast.ts'
 import { makeMarkets } from './markets.ts'
 import type { Outstanding, Tally } from './outstanding.ts'
@@ -35,6 +36,8 @@ export interface ReplayOptions {
   readonly wallet: Wallet
   readonly store: Store
   readonly intake: TradeIntake
+  /** Not started. */
+  readonly pool: Pick<WorkerPool, 'start'>
   /** Told of every end by the workers. */
   readonly outstanding: Outstanding
   readonly clock: Clock
@@ -91,6 +94,8 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
     survey.fingerprint,
     stakes.list(symbol => options.instruments.markets.get(symbol)),
   )
+  // Not before: amounts in hand are in units of a scale that the file may just have made finer.
+  options.pool.start()
   const run = createRun(options, survey.fingerprint, survey.trades, castOf)
   const startMs = options.clock.now()
   await run.handIn()

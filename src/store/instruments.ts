@@ -5,6 +5,7 @@ import { type Connection, type Database, transaction } from '../db.ts'
 
 /** Assets and markets of the configuration and the database together; `add` keeps new ones and puts them in force. */
 export interface InstrumentStore extends Instruments {
+  /** Only while nothing is in work: an asset's scale may grow, and amounts in hand are in units of the one before. */
   add(assets: readonly Asset[], markets: readonly Market[]): Promise<void>
   /** Puts in force what other processes have added since. */
   refresh(): Promise<void>

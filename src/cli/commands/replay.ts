@@ -72,7 +72,6 @@ async function settleFile(
     waitsForRoom: true,
     onEnd: ({ id }, { status }, latencyMs) => outstanding.ended(id, status, latencyMs),
   })
-  settlement.pool.start()
   try {
     const result = await replay({
       ...settlement,
