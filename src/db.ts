@@ -145,7 +145,12 @@ const AWAY =
 export function isAway(error: unknown): boolean {
   if (AWAY.test(codeOf(error))) return true
   // The driver has no codes for these.
-  return error instanceof Error && /^Connection terminated|^timeout exceeded when trying to connect/.test(error.message)
+  return (
+    error instanceof Error &&
+    /^Connection terminated|^timeout exceeded when trying to connect|^Client has encountered a connection error/.test(
+      error.message,
+    )
+  )
 }
 
 /** The SQLSTATE or system code of an error; empty when it has none. */
