@@ -109,6 +109,10 @@ const CALLS = {
     title: 'The connection went silent',
     action: 'As TIMEOUT, of all that was under way on it.',
   },
+  LOST_BEHIND: {
+    title: 'A call before it on its connection got no answer',
+    action: 'Perhaps done: it is repeated under its key, and this counts as no attempt.',
+  },
   CONNECTION_LOST: { title: 'The connection was lost', action: 'Perhaps done: it is repeated under its key.' },
   CONNECTION_ERROR: { title: 'The connection failed', action: 'Perhaps done: it is repeated under its key.' },
   CONNECT_TIMEOUT: {

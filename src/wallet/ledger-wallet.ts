@@ -83,5 +83,11 @@ async function answerAlone(
 /** The database's words may tell of the inside, and the detail of an outcome goes far: they are for the log alone. */
 function unanswered(error: unknown, log: Logger): LedgerOutcome {
   log.error({ err: error }, 'the ledger could not answer a call')
-  return { outcome: 'unanswered', code: 'INTERNAL', detail: 'the ledger could not answer', retryAfterMs: null }
+  return {
+    outcome: 'unanswered',
+    code: 'INTERNAL',
+    detail: 'the ledger could not answer',
+    reached: true,
+    retryAfterMs: null,
+  }
 }

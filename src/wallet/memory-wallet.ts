@@ -190,9 +190,9 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
       }
       case 'lost-after':
         handle()
-        return { outcome: 'unanswered', code: 'TIMEOUT', detail: 'no answer came', retryAfterMs: null }
+        return { outcome: 'unanswered', code: 'TIMEOUT', detail: 'no answer came', reached: true, retryAfterMs: null }
       case 'lost-before':
-        return { outcome: 'unanswered', code: 'TIMEOUT', detail: 'no answer came', retryAfterMs: null }
+        return { outcome: 'unanswered', code: 'TIMEOUT', detail: 'no answer came', reached: true, retryAfterMs: null }
     }
   }
 

@@ -53,6 +53,8 @@ export type Outcome<Done = unknown> =
       readonly outcome: 'unanswered'
       readonly code: string
       readonly detail: string
+      /** False where it is not this call that the wallet did not answer, but one before it on the same connection. */
+      readonly reached: boolean
       readonly retryAfterMs: number | null
     }
   | { readonly outcome: 'fault'; readonly code: string; readonly detail: string }

@@ -167,8 +167,7 @@ async function call(
 /** A wallet client that throws has said nothing about the money: that is no answer. */
 async function answerOf(perform: () => Promise<Outcome>, log: Logger, tradeId: string): Promise<Answer> {
   try {
-    const outcome = await perform()
-    return outcome.outcome === 'unanswered' ? { ...outcome, reached: true } : outcome
+    return await perform()
   } catch (error) {
     // Its words may tell of the inside, and what is stored with the trade is shown to those who traded.
     log.warn({ trade_id: tradeId, err: error }, 'the call to the wallet failed')

@@ -17,6 +17,7 @@ test.each(LEVELS)(`P-4 a wallet of level %s that answers a fifth of all calls wr
   const result = await unsteady(shop, { level, trades: 250, seed: SEED })
   process.stdout.write(`${JSON.stringify(result)}\n`)
   expect(result.faults / result.calls).toBeGreaterThan(0.1)
-  // All four attempts of one call go wrong once in 600 calls: the soak asserts 99 on more of them.
-  expect(result.resolved_percent).toBeGreaterThan(98)
+  // One in 125 calls that go wrong goes wrong three times more. Of 250 trades that is two or three, and by chance
+  // twice as many: the soak asserts 99 percent, on 5,000.
+  expect(result.resolved_percent).toBeGreaterThan(96)
 })

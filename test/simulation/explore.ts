@@ -250,8 +250,10 @@ function call(
     // A refusal is an answer: what was refused may be asked again.
     goOn(wallet, answer, world.underWay, answer.outcome === 'refused' ? world.sent : sent)
     goOn(wallet, LOST) // done, but the answer is lost
+    goOn(wallet, LOST_BEHIND)
   }
   goOn(world.wallet, LOST) // lost on its way
+  goOn(world.wallet, LOST_BEHIND)
   goOn(world.wallet, BUSY, world.underWay, world.sent)
   goOn(world.wallet, NOBODY, world.underWay, world.sent)
   if (lateArrivals && !isReversal) {
@@ -262,6 +264,8 @@ function call(
 
 const SILENCE = { detail: '', retryAfterMs: null } as const
 const LOST: Answer = { outcome: 'unanswered', code: 'TIMEOUT', reached: true, ...SILENCE }
+/** The connection was lost with another call: it counts as no attempt. */
+const LOST_BEHIND: Answer = { outcome: 'unanswered', code: 'LOST_BEHIND', reached: false, ...SILENCE }
 const BUSY: Answer = { outcome: 'deferred', code: 'RATE_LIMITED', reached: true, ...SILENCE }
 const NOBODY: Answer = { outcome: 'deferred', code: 'UNREACHABLE', reached: false, ...SILENCE }
 const APPLIED: Answer = { outcome: 'applied' }

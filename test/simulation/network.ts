@@ -61,7 +61,7 @@ function walletTrip<Done>({ chance, weather, tell }: Network, what: string): Tri
   const silent = (arrivesAfterMs: number | null): Trip<Outcome<Done>> => ({
     arrivesAfterMs,
     answersAfterMs: TIMEOUT_MS,
-    answer: async () => ({ outcome: 'unanswered', ...SILENCE }),
+    answer: async () => ({ outcome: 'unanswered', reached: chance.is(0.7), ...SILENCE }),
   })
   const deferred = (reached: boolean, retryAfterMs: number | null): Trip<Outcome<Done>> => ({
     arrivesAfterMs: null,

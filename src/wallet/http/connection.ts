@@ -76,6 +76,8 @@ export interface ConnectionOptions {
   onOpen(): void
   /** Answers came, or what was written has left: there is room. */
   onRoom(): void
+  /** Requests are lost since one before them got no answer. */
+  onLostBehind(): void
   onEnd(end: End): void
 }
 
@@ -165,8 +167,9 @@ export function createConnection(options: ConnectionOptions): Connection {
     first = 0
     abandoned = 0
     for (const [index, exchange] of lost.entries()) {
-      settle(exchange, { kind: 'lost', code: index === 0 && fault !== null ? fault : 'CONNECTION_LOST' })
+      settle(exchange, { kind: 'lost', code: index > 0 ? 'LOST_BEHIND' : (fault ?? 'CONNECTION_LOST') })
     }
+    if (lost.length > 1) options.onLostBehind()
     // Silence alone is no sign: a server that hangs hangs for lone requests too.
     const isSign = code !== 'SILENT' || hasAnswered
     const isStrike = wasOpen && isSign && lost.length > 0 && hasShared && !isProved
@@ -236,16 +239,19 @@ export function createConnection(options: ConnectionOptions): Connection {
         return idleSinceMs + options.openMs
       }
       let nextMs = Number.POSITIVE_INFINITY
+      let isBehind = false
       for (let index = first; index < order.length; index++) {
         const exchange = order[index]
         if (exchange === undefined || exchange.resolve === null) continue
         if (exchange.deadlineAtMs <= nowMs) {
           abandoned++
-          settle(exchange, { kind: 'lost', code: 'TIMEOUT' })
+          isBehind ||= index > first
+          settle(exchange, { kind: 'lost', code: index > first ? 'LOST_BEHIND' : 'TIMEOUT' })
         } else {
           nextMs = Math.min(nextMs, exchange.deadlineAtMs)
         }
       }
+      if (isBehind) options.onLostBehind()
       if (load() > 0 && abandoned === load()) {
         end('SILENT')
         return Number.POSITIVE_INFINITY

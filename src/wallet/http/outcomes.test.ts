@@ -44,10 +44,11 @@ function problem(code: string, more: object = {}): object {
   return { type: `urn:x:${code}`, title: 'No', status: 422, detail: `because of ${code}`, code, ...more }
 }
 
-/** `OUTCOME CODE`, with `reached` of what was deferred. */
+/** `OUTCOME CODE`, with `reached` of what was deferred or lost behind another. */
 function said(outcome: Outcome): string {
   if (outcome.outcome === 'applied') return `applied${outcome.replayed ? ' replayed' : ''}`
-  const reached = outcome.outcome === 'deferred' ? (outcome.reached ? ', reached' : ', not reached') : ''
+  const isReached = !('reached' in outcome) || outcome.reached
+  const reached = !isReached ? ', not reached' : outcome.outcome === 'deferred' ? ', reached' : ''
   return `${outcome.outcome} ${outcome.code}${reached}`
 }
 
@@ -62,6 +63,7 @@ describe('what came back → the reading', () => {
     // Something was sent, and no answer came whole
     ['time-out', { kind: 'lost', code: 'TIMEOUT' }, 'unanswered TIMEOUT', 'away'],
     ['connection lost', { kind: 'lost', code: 'CONNECTION_LOST' }, 'unanswered CONNECTION_LOST', 'away'],
+    ['lost behind another', { kind: 'lost', code: 'LOST_BEHIND' }, 'unanswered LOST_BEHIND, not reached', 'away'],
     ['cut', { kind: 'lost', code: 'ANSWER_CUT' }, 'unanswered ANSWER_CUT', 'none'],
     ['garbage', { kind: 'lost', code: 'ANSWER_MALFORMED' }, 'unanswered ANSWER_MALFORMED', 'none'],
     ['too large', { kind: 'lost', code: 'ANSWER_TOO_LARGE' }, 'unanswered ANSWER_TOO_LARGE', 'none'],

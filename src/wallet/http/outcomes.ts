@@ -132,7 +132,8 @@ function readUnspoken(sent: Sent, { nowMs }: ReadingContext): Reading | null {
       return { outcome, sign: OWN_CODES.has(sent.code) ? 'none' : 'away', isOwn: null }
     }
     case 'lost': {
-      const outcome = unanswered(sent.code, LOST[sent.code], null)
+      const reached = sent.code !== 'LOST_BEHIND'
+      const outcome = { ...unanswered(sent.code, LOST[sent.code], null), reached }
       return { outcome, sign: sent.code.startsWith('ANSWER_') ? 'none' : 'away', isOwn: null }
     }
     case 'answer': {
@@ -147,6 +148,7 @@ function readUnspoken(sent: Sent, { nowMs }: ReadingContext): Reading | null {
 const LOST = {
   TIMEOUT: 'the wallet did not answer in time',
   CONNECTION_LOST: 'the connection to the wallet was lost before its answer',
+  LOST_BEHIND: 'a call before it on the same connection to the wallet got no answer',
   ANSWER_CUT: "the wallet's answer was cut off",
   ANSWER_MALFORMED: "the wallet's answer is not HTTP",
   ANSWER_TOO_LARGE: "the wallet's answer is too large",
@@ -239,8 +241,8 @@ function httpUnanswered(status: number, waitMs: number | null): Undone {
   return unanswered(`HTTP_${status}`, `the wallet answered with HTTP status ${status}`, waitMs)
 }
 
-function unanswered(code: string, detail: string, waitMs: number | null): Undone {
-  return { outcome: 'unanswered', code, detail, retryAfterMs: waitMs }
+function unanswered(code: string, detail: string, waitMs: number | null): Undone & { outcome: 'unanswered' } {
+  return { outcome: 'unanswered', code, detail, reached: true, retryAfterMs: waitMs }
 }
 
 /** Of a status that speaks for itself. */

@@ -173,7 +173,7 @@ describe('deadlines', () => {
     const lost = await many(transport, 2, 80)
     expect(lost).toEqual([
       { kind: 'lost', code: 'TIMEOUT' },
-      { kind: 'lost', code: 'TIMEOUT' },
+      { kind: 'lost', code: 'LOST_BEHIND' },
     ])
     isStuck = false
     expect(bodies([await transport.send(post('again'))])).toEqual(['again'])
@@ -270,7 +270,7 @@ describe('what is lost, and never sent again', () => {
     const sent = await many(transport, 4)
     expect(sent.slice(0, 2)).toEqual([
       { kind: 'lost', code: 'ANSWER_MALFORMED' },
-      { kind: 'lost', code: 'CONNECTION_LOST' },
+      { kind: 'lost', code: 'LOST_BEHIND' },
     ])
     expect(bodies(sent.slice(2))).toEqual(['body 2', 'body 3'])
     expect(server.requests).toHaveLength(4)

@@ -176,6 +176,7 @@ export function createPipelinedTransport(options: PipelinedTransportOptions): Ht
         if (waiting.length > 0) schedule()
         if (connection.load() === 0) wakeAt(clock.now() + 1000)
       },
+      onLostBehind: () => pipelining.lostBehind(clock.now()),
       onEnd: how => ended(connection, how),
     })
     openings.add(connection)
@@ -229,10 +230,13 @@ export function createPipelinedTransport(options: PipelinedTransportOptions): Ht
         answer.connection.destroy('MISORDERED')
         // Alone on its connection it can't have been taken for another's: that answer is wrong, not its place.
         if (answer.isShared) pipelining.misordered()
-      } else if (answer.isBehind) {
+        return
+      }
+      if (answer.isBehind) {
         answer.connection.prove()
         pipelining.proved()
       }
+      pipelining.answered()
     },
     close() {
       isClosed = true

@@ -37,7 +37,14 @@ export interface Lost {
   readonly code: LostCode
 }
 
-export type LostCode = 'TIMEOUT' | 'CONNECTION_LOST' | 'ANSWER_CUT' | 'ANSWER_MALFORMED' | 'ANSWER_TOO_LARGE'
+export type LostCode =
+  | 'TIMEOUT'
+  | 'CONNECTION_LOST'
+  /** One before it on the connection that they shared got no answer, and so neither did this one. */
+  | 'LOST_BEHIND'
+  | 'ANSWER_CUT'
+  | 'ANSWER_MALFORMED'
+  | 'ANSWER_TOO_LARGE'
 
 export type Sent = HttpAnswer | NotSent | Lost
 
