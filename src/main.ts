@@ -153,6 +153,7 @@ export async function prepareSettlement(options: SettlementOptions): Promise<Pre
       onEnd?.(trade, left, latencyMs)
     },
   })
+  link.onAway(isAway => pool.setAway(isAway))
   const intake = createIntake({
     store,
     pool,

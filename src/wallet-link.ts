@@ -24,6 +24,8 @@ export interface WalletLink {
   /** What is lacking to take work, in words. */
   lacking(): readonly string[]
   status(): LinkStatus
+  /** Tells, from now on, when the wallet goes away and when it is back: work would only wait for it. */
+  onAway(listener: (isAway: boolean) => void): void
   /**
    * Asks the wallet what it can do, every second until it says so; null: `signal` came first. Throws where it can't do
    * what the configuration asks for.
@@ -59,7 +61,8 @@ const ASK_AGAIN_MS = 1000
 export function createWalletLink(options: WalletLinkOptions): WalletLink {
   const { config, clock, log } = options
   const { url, idempotent } = config.wallet
-  const remote = url === null ? null : createRemote(url, options)
+  let onAway = (_isAway: boolean): void => {}
+  const remote = url === null ? null : createRemote(url, options, isAway => onAway(isAway))
   const books = remote === null ? createBooks(options) : null
   const wallet: Wallet = remote ?? (books as BookedWallet)
   let known: { readonly level: WalletLevel; readonly rail: Rail } | null = null
@@ -96,6 +99,9 @@ export function createWalletLink(options: WalletLinkOptions): WalletLink {
     rail: () => knownNow().rail,
     lacking: () => (known === null ? ['the wallet has not said what it can do'] : []),
     status: () => ({ url, level: known?.level ?? 'basic', circuit: remote?.circuit() ?? 'closed' }),
+    onAway(listener) {
+      onAway = listener
+    },
     async connect(signal) {
       for (;;) {
         if (signal?.aborted === true) return null
@@ -108,9 +114,14 @@ export function createWalletLink(options: WalletLinkOptions): WalletLink {
   }
 }
 
-function createRemote(url: string, { config, instruments, clock, log }: WalletLinkOptions): HttpWallet {
+function createRemote(
+  url: string,
+  { config, instruments, clock, log }: WalletLinkOptions,
+  onAway: (isAway: boolean) => void,
+): HttpWallet {
   const { token, idempotent } = config.wallet
-  return createHttpWallet({ url, token, idempotent, timeoutMs: config.settlement.timeoutMs, instruments, clock, log })
+  const { timeoutMs } = config.settlement
+  return createHttpWallet({ url, token, idempotent, timeoutMs, instruments, clock, log, onAway })
 }
 
 function createBooks({ config, database, instruments, clock, log }: WalletLinkOptions): BookedWallet {

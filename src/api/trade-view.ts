@@ -48,7 +48,7 @@ export function viewTradeDetail(stored: StoredTrade, instruments: Instruments): 
         currency: leg.currency,
         type: leg.type,
         amount: formatDecimal(leg.amount, leg.currency === base.code ? base.scale : quote.scale),
-        state: step?.state ?? 'waiting',
+        state: stateOf(step),
         key: keyOf(stored.trade.id, settlement, isAtomic ? 'settlement' : leg.name),
         attempts: step?.attempts ?? 0,
         last_error: errorOf(step),
@@ -69,6 +69,12 @@ function settlementOf({ trade, rail, legOrder, status, settlement }: StoredTrade
   const steps = fresh.steps.map((step): Step => ({ ...step, state: 'applied', attempts: 1 }))
   const settled: Settlement = { ...fresh, phase: 'settled', steps }
   return { legs, settlement: settled }
+}
+
+/** An undo that was sent and may not be repeated leaves open what the leg is: whoever looks must not read that it is applied. */
+function stateOf(step: Step | undefined): LegView['state'] {
+  if (step === undefined) return 'waiting'
+  return step.state === 'applied' && step.undoSent ? 'unanswered' : step.state
 }
 
 function errorOf(step: Step | undefined): string | null {

@@ -2,6 +2,56 @@ import { describe, expect, test } from 'vitest'
 import { makeTrade } from '../../test/support/trades.ts'
 import { createPool, createRig, fundBoth, LEASE_MS, OWNER } from '../../test/support/workers.ts'
 
+describe('F-6 a pool whose wallet is away', () => {
+  test('leaves what waits to others, writes nothing meanwhile, and begins at once when it is back', async () => {
+    const rig = createRig({ latencyMs: 100 })
+    await fundBoth(rig, 250)
+    await rig.take(
+      Array.from({ length: 250 }, () => makeTrade()),
+      { rail: 'atomic' },
+    )
+    const pool = createPool(rig, { workerPoolSize: 1 })
+    pool.start()
+    await rig.clock.advance(50)
+    pool.setAway(true)
+    await rig.clock.advance(500)
+    expect(pool.status()).toMatchObject({ inFlight: 0, queueDepth: 0 })
+    const left = rig.store.queue()
+    expect(left.map(({ owner }) => owner)).toEqual(Array(150).fill(null))
+    expect(pool.reserve(1)).toBeNull()
+    await rig.clock.advance(60_000)
+    expect(rig.store.queue()).toEqual(left)
+    expect(rig.calls).toHaveLength(100)
+    pool.setAway(false)
+    await rig.clock.advance(1)
+    expect(rig.calls).toHaveLength(200)
+    await rig.clock.advance(1000)
+    expect(rig.store.queue()).toEqual([])
+    await pool.stop(0)
+  })
+
+  test('that is paused as well goes on only when it is neither', async () => {
+    const rig = createRig()
+    await fundBoth(rig)
+    const pool = createPool(rig)
+    pool.start()
+    await rig.clock.advance(1)
+    pool.setAway(true)
+    pool.setPaused(true)
+    await rig.take([makeTrade()])
+    pool.setAway(false)
+    await rig.clock.advance(3000)
+    pool.setAway(true)
+    pool.setPaused(false)
+    await rig.clock.advance(3000)
+    expect(rig.calls).toEqual([])
+    pool.setAway(false)
+    await rig.clock.advance(10)
+    expect(rig.store.queue()).toEqual([])
+    await pool.stop(0)
+  })
+})
+
 describe('S-6 a paused pool', () => {
   test('claims nothing and begins nothing, and goes on where it stood when it is resumed', async () => {
     const rig = createRig()

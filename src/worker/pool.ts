@@ -43,6 +43,8 @@ export interface WorkerPool {
   wake(): void
   /** Paused, nothing is claimed or begun, and what was not begun is given back; what is under way goes on to its end. */
   setPaused(isPaused: boolean): void
+  /** The same, for as long as the wallet can't be called: what is begun would only be put off again and again. */
+  setAway(isAway: boolean): void
   status(): PoolStatus
   /** Claims no more, finishes what is under way (at most `deadlineMs`), gives the rest back. */
   stop(deadlineMs: number): Promise<void>
@@ -78,6 +80,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
   let stopped = false
   let interruptions = 0
   let paused = false
+  let away = false
   /** How often somebody has told whether it is paused. */
   let switches = 0
   let isKept = true
@@ -102,6 +105,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     },
   }
 
+  const isResting = (): boolean => stopped || paused || away
   const depth = (): number => queue.length - head
   const room = (): number => queueCapacity - depth() - reservedRoom
 
@@ -118,7 +122,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
 
   /** Begins what the workers have room for; then looks whether the window wants filling. */
   function pump(): void {
-    while (depth() > 0 && inFlight < mostInFlight && !stopped && !paused) {
+    while (depth() > 0 && inFlight < mostInFlight && !isResting()) {
       const hand = queue[head++] as Hand
       inFlight++
       void work(hand)
@@ -128,9 +132,9 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
       head = 0
     }
     if (claimAgain && depth() <= queueCapacity / 2) claim()
-    while (roomWanted[0] !== undefined && (stopped || paused || roomWanted[0].count <= room())) {
+    while (roomWanted[0] !== undefined && (isResting() || roomWanted[0].count <= room())) {
       const { count, resolve } = roomWanted.shift() as (typeof roomWanted)[number]
-      resolve(stopped || paused ? null : reserve(count))
+      resolve(isResting() ? null : reserve(count))
     }
     if (inFlight === 0 && depth() === 0) {
       for (const listener of idleListeners.splice(0)) listener()
@@ -183,7 +187,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
 
   function claim(): void {
     claimAgain = true
-    if (claiming !== null || stopped || paused) return
+    if (claiming !== null || isResting()) return
     const limit = room()
     if (limit <= 0) return
     claimAgain = false
@@ -191,7 +195,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     claiming = store
       .claim({ owner, untilMs: nowMs + leaseMs }, limit, nowMs)
       .then(async claimed => {
-        if (stopped || paused) return await giveBack(claimed)
+        if (isResting()) return await giveBack(claimed)
         for (const each of claimed) enqueue(each)
         if (claimed.length === limit) claimAgain = true
         else schedule((await store.nextDueMs()) ?? Number.POSITIVE_INFINITY)
@@ -273,7 +277,18 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     if (paused === isPaused || stopped) return
     paused = isPaused
     log.warn(isPaused ? 'settlement is paused' : 'settlement goes on')
-    if (paused) void giveBack(takeWaiting())
+    changed()
+  }
+
+  function setAway(isAway: boolean): void {
+    if (away === isAway || stopped) return
+    away = isAway
+    changed()
+  }
+
+  /** Whether work is begun may have changed. */
+  function changed(): void {
+    if (isResting()) void giveBack(takeWaiting())
     else claim()
     pump()
   }
@@ -311,21 +326,22 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
         .finally(claim)
     },
     reserve(count) {
-      return stopped || paused || claimAgain || roomWanted.length > 0 || count > room() ? null : reserve(count)
+      return isResting() || claimAgain || roomWanted.length > 0 || count > room() ? null : reserve(count)
     },
     async reserveWhenRoom(count) {
-      if (stopped || paused || count > queueCapacity) return null
+      if (isResting() || count > queueCapacity) return null
       if (roomWanted.length === 0 && count <= room()) return reserve(count)
       return await new Promise(resolve => roomWanted.push({ count, resolve }))
     },
     admit(claimed, reserved) {
       reservedRoom -= reserved
-      if (stopped || paused) void giveBack(claimed)
+      if (isResting()) void giveBack(claimed)
       else for (const each of claimed) enqueue(each)
       pump()
     },
     wake: claim,
     setPaused,
+    setAway,
     status: () => ({
       queueDepth: depth(),
       queueCapacity,

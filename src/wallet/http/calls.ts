@@ -16,6 +16,8 @@ export interface CallsOptions {
   readonly timeoutMs: number
   readonly clock: Clock
   readonly log: Logger
+  /** Told when calls begin to wait, and when they are sent again. */
+  onAway?(isAway: boolean): void
 }
 
 export type Call = Omit<HttpRequest, 'deadlineMs'>
@@ -45,7 +47,8 @@ const WAITS: Readonly<Record<OpenReason, { readonly code: string; readonly detai
   locked_out: { code: 'LOCKED_OUT', detail: 'the wallet does not accept our token; calls wait until it does' },
 }
 
-export function createCalls({ transport, url, assets, timeoutMs, clock, log }: CallsOptions): Calls {
+export function createCalls(options: CallsOptions): Calls {
+  const { transport, url, assets, timeoutMs, clock, log } = options
   const circuit = createCircuit({
     clock,
     timeoutMs,
@@ -53,8 +56,12 @@ export function createCalls({ transport, url, assets, timeoutMs, clock, log }: C
     onOpen: reason => {
       if (reason === 'away') log.warn({ wallet_url: url }, WAITS.away.detail)
       else log.error({ wallet_url: url }, WAITS.locked_out.detail)
+      options.onAway?.(true)
     },
-    onClose: openMs => log.info({ wallet_url: url, waited_ms: openMs }, 'the wallet answers again; work goes on'),
+    onClose: openMs => {
+      log.info({ wallet_url: url, waited_ms: openMs }, 'the wallet answers again; work goes on')
+      options.onAway?.(false)
+    },
   })
 
   async function exchange<Read>(call: Call, read: (sent: Sent) => Read, signOf: (read: Read) => Sign): Promise<Read> {

@@ -515,7 +515,7 @@ describe('F-6 an outage of 30 s', () => {
         ? { status: 200, body: capabilities(BASIC) }
         : { status: 201, body: bodyOf(request) }
     })
-    const { wallet, lines } = scriptedWallet(transport, clock)
+    const { wallet, lines, told } = scriptedWallet(transport, clock)
     expect(said(await wallet.apply(operation()))).toBe('applied')
     isDead = true
     const underWay = wallet.apply(operation())
@@ -535,6 +535,7 @@ describe('F-6 an outage of 30 s', () => {
     await clock.advance(2000)
     expect(said(await wallet.apply(operation()))).toBe('applied')
     expect(lines.map(({ level }) => level)).toEqual(['WARN', 'INFO'])
+    expect(told).toEqual(['away', 'back'])
   })
 
   test('over a real connection: killed and started again on its port', async () => {
@@ -577,6 +578,7 @@ function bodyOf({ path, headers, body }: HttpRequest): object {
 
 function scriptedWallet(transport: HttpTransport, clock: ReturnType<typeof createVirtualClock>) {
   const lines: LogLine[] = []
+  const told: string[] = []
   const wallet = createHttpWallet({
     url: 'http://wallet.example',
     token: 'the-secret-token',
@@ -584,9 +586,10 @@ function scriptedWallet(transport: HttpTransport, clock: ReturnType<typeof creat
     timeoutMs: 5000,
     clock,
     log: capture(lines),
+    onAway: isAway => told.push(isAway ? 'away' : 'back'),
     transport,
   })
-  return { wallet, lines }
+  return { wallet, lines, told }
 }
 
 function flood(socket: RawRequest['socket']): void {

@@ -37,6 +37,8 @@ export interface HttpWalletOptions {
   readonly log: Logger
   /** False: the wallet does not recognise a repeated key, so no call shares a request or a connection with another. */
   readonly idempotent?: boolean
+  /** Told when no call is sent any more, since the wallet can't be reached or does not let us in, and when they are again. */
+  onAway?(isAway: boolean): void
   /** Another than our own, for tests. */
   readonly transport?: HttpTransport
 }
@@ -56,7 +58,8 @@ export function createHttpWallet(options: HttpWalletOptions): HttpWallet {
   const { url, timeoutMs, clock, log, idempotent = true } = options
   const { assets } = options.instruments
   const transport = options.transport ?? createTransport(options)
-  const calls = createCalls({ transport, url, assets, timeoutMs, clock, log })
+  const onAway = (isAway: boolean): void => options.onAway?.(isAway)
+  const calls = createCalls({ transport, url, assets, timeoutMs, clock, log, onAway })
   let ways = waysOf({ level: 'basic', batchMax: 1, settlementsMax: 1 }, calls, assets)
   let isWarned = false
 
