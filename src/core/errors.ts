@@ -126,7 +126,7 @@ const CALLS = {
   },
   CIRCUIT_OPEN: {
     title: 'The wallet is away, and is not called',
-    action: 'It is asked once a second; work goes on when it answers. No trade fails meanwhile.',
+    action: 'It is asked twice a second; work goes on when it answers. No trade fails meanwhile.',
   },
   LOCKED_OUT: {
     title: 'The wallet does not take our token',

@@ -55,12 +55,12 @@ describe('opens', () => {
 })
 
 describe('while it is open', () => {
-  test('there is one probe at a time, every second, however long the wallet is away', async () => {
+  test('there is one probe at a time, every half second, however long the wallet is away', async () => {
     const { clock, circuit, probes, events } = rig()
     circuit.heard('away', circuit.mark())
     for (let call = 0; call < 1000; call++) circuit.heard('away', circuit.mark())
     await clock.advance(30_000)
-    expect(probes).toEqual(Array.from({ length: 31 }, (_, second) => second * 1000))
+    expect(probes).toEqual(Array.from({ length: 61 }, (_, at) => at * 500))
     expect(events).toEqual([['away', 0]])
   })
 
@@ -74,13 +74,13 @@ describe('while it is open', () => {
 })
 
 describe('closes', () => {
-  test('at the first probe that the wallet answers: within a second of its return', async () => {
+  test('at the first probe that the wallet answers: within half a second of its return', async () => {
     let isAway = true
     const { clock, circuit, events } = rig(() => (isAway ? 'away' : 'alive'))
     circuit.heard('away', circuit.mark())
-    await clock.advance(30_500)
+    await clock.advance(30_750)
     isAway = false
-    await clock.advance(500)
+    await clock.advance(250)
     expect(circuit.state()).toBe('closed')
     expect(events).toEqual([
       ['away', 0],

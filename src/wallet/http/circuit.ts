@@ -1,5 +1,5 @@
 /**
- * Whether the wallet is called at all. A wallet that can't be reached is asked for its capabilities, once a second, and
+ * Whether the wallet is called at all. A wallet that can't be reached is asked for its capabilities, twice a second, and
  * every call waits meanwhile without being sent and without counting as an attempt: an outage costs time, and nothing else.
  * One that does not let us in (401, 403) is asked every five seconds.
  *
@@ -44,7 +44,7 @@ export interface Circuit {
 }
 
 /** Between the beginnings of two probes. */
-const PROBE_MS: Readonly<Record<OpenReason, number>> = { away: 1000, locked_out: 5000 }
+const PROBE_MS: Readonly<Record<OpenReason, number>> = { away: 500, locked_out: 5000 }
 /** A probe into silence must not keep the next one waiting; once a minute one may take as long as any call. */
 const SHORT_PROBE_MS = 1000
 const LONG_PROBE_EVERY = 60
