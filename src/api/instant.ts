@@ -16,7 +16,14 @@ function isOfCalendar(date: string): boolean {
   return new Date(Date.parse(`${date}T00:00:00Z`)).toISOString().startsWith(date)
 }
 
-/** A time as every answer writes it. */
+let lastMs = Number.NaN
+let lastText = ''
+
+/** A time as every answer writes it. Those of one batch are of the same few milliseconds: each is written once. */
 export function formatInstant(ms: number): string {
-  return new Date(ms).toISOString()
+  if (ms !== lastMs) {
+    lastText = new Date(ms).toISOString()
+    lastMs = ms
+  }
+  return lastText
 }

@@ -60,7 +60,7 @@ const REUSED = {
 
 export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
   const { assets, clock, feeUserId, level = 'settlements', faults } = options
-  const accounts = new Map<string, { readonly balance: bigint; readonly entryCount: bigint }>()
+  const accounts = new Map<string, { balance: bigint; entryCount: bigint }>()
   const known = new Map<string, Known>()
   const entries: Entry[] = []
   const attempts = new Map<string, number>()
@@ -77,10 +77,13 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
       if (!assets.has(currency)) return { code: 'UNKNOWN_CURRENCY', detail: `${currency} is not known` }
     }
     for (const { userId, currency } of movements) {
-      const own = movements.filter(each => each.userId === userId && each.currency === currency)
-      const change = own.reduce((sum, each) => sum + changeOf(each), 0n)
+      let change = 0n
+      for (const each of movements) {
+        if (each.userId === userId && each.currency === currency) change += changeOf(each)
+      }
+      if (change >= 0n || userId === feeUserId) continue
       const before = balanceOf(userId, currency)
-      if (change < 0n && before + change < 0n && userId !== feeUserId) {
+      if (before + change < 0n) {
         return {
           code: 'INSUFFICIENT_BALANCE',
           detail: 'not enough',
@@ -91,23 +94,32 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     return null
   }
 
+  function accountOf(userId: string, currency: string) {
+    const name = `${userId} ${currency}`
+    const known = accounts.get(name)
+    if (known !== undefined) return known
+    const fresh = { balance: 0n, entryCount: 0n }
+    accounts.set(name, fresh)
+    return fresh
+  }
+
   function move(key: string, tradeId: string | null, movements: readonly Movement[], isSettlement: boolean): void {
+    const atMs = clock.now()
     movements.forEach((movement, index) => {
       const { userId, currency, reason } = movement
-      const balanceAfter = balanceOf(userId, currency) + changeOf(movement)
-      const seq = (accounts.get(`${userId} ${currency}`)?.entryCount ?? 0n) + 1n
-      accounts.set(`${userId} ${currency}`, { balance: balanceAfter, entryCount: seq })
-      const leg = isSettlement ? index : null
-      const atMs = clock.now()
+      const account = accountOf(userId, currency)
+      const amount = changeOf(movement)
+      account.balance += amount
+      account.entryCount += 1n
       entries.push({
         userId,
         currency,
-        seq,
+        seq: account.entryCount,
         key,
-        leg,
+        leg: isSettlement ? index : null,
         tradeId,
-        amount: changeOf(movement),
-        balanceAfter,
+        amount,
+        balanceAfter: account.balance,
         reason,
         atMs,
       })
@@ -174,6 +186,7 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     key: string,
     handle: () => Outcome<Done>,
   ): Promise<Outcome<Done>> {
+    // Attempts are counted only where a script asks for them.
     if (faults === undefined) return handle()
     const attempt = (attempts.get(`${call} ${key}`) ?? 0) + 1
     attempts.set(`${call} ${key}`, attempt)

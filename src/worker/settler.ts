@@ -140,40 +140,38 @@ async function leave(
 // Calls
 
 async function call(
-  { claimed: { trade, rail }, legs }: Work,
+  work: Work,
   settlement: Settlement,
   effect: Effect & { type: 'apply' | 'undo' },
   { wallet, random, log }: SettlerOptions,
 ): Promise<Event> {
-  const answer = await answerOf(
-    () => {
-      const leg = legs[effect.step]
-      if (rail === 'atomic' || leg === undefined) {
-        const whole = settlementCallOf(trade, legs, settlement)
-        return effect.type === 'apply' ? wallet.settle(whole) : wallet.reverse(whole.key)
-      }
-      const operation = operationOf(trade, leg, settlement)
-      if (effect.type === 'apply') return wallet.apply(operation)
-      return effect.how === 'reversal'
-        ? wallet.reverse(operation.key)
-        : wallet.apply(oppositeOf(trade, leg, settlement))
-    },
-    log,
-    trade.id,
-  )
+  let answer: Answer
+  try {
+    answer = await send(work, settlement, effect, wallet)
+  } catch (error) {
+    // A wallet client that throws has said nothing about the money: that is no answer. Its words may tell of the inside,
+    // and what is stored with the trade is shown to those who traded.
+    log.warn({ trade_id: work.claimed.trade.id, err: error }, 'the call to the wallet failed')
+    const detail = 'the call to the wallet failed; the log says why'
+    answer = { outcome: 'unanswered', code: 'CLIENT_FAILED', detail, reached: true, retryAfterMs: null }
+  }
   return { type: 'answer', call: effect.type, step: effect.step, answer, random: random() }
 }
 
-/** A wallet client that throws has said nothing about the money: that is no answer. */
-async function answerOf(perform: () => Promise<Outcome>, log: Logger, tradeId: string): Promise<Answer> {
-  try {
-    return await perform()
-  } catch (error) {
-    // Its words may tell of the inside, and what is stored with the trade is shown to those who traded.
-    log.warn({ trade_id: tradeId, err: error }, 'the call to the wallet failed')
-    const detail = 'the call to the wallet failed; the log says why'
-    return { outcome: 'unanswered', code: 'CLIENT_FAILED', detail, reached: true, retryAfterMs: null }
+function send(
+  { claimed: { trade, rail }, legs }: Work,
+  settlement: Settlement,
+  effect: Effect & { type: 'apply' | 'undo' },
+  wallet: Wallet,
+): Promise<Outcome> {
+  const leg = legs[effect.step]
+  if (rail === 'atomic' || leg === undefined) {
+    const whole = settlementCallOf(trade, legs, settlement)
+    return effect.type === 'apply' ? wallet.settle(whole) : wallet.reverse(whole.key)
   }
+  if (effect.type === 'undo' && effect.how === 'opposite') return wallet.apply(oppositeOf(trade, leg, settlement))
+  const operation = operationOf(trade, leg, settlement)
+  return effect.type === 'apply' ? wallet.apply(operation) : wallet.reverse(operation.key)
 }
 
 // What is stored
@@ -248,10 +246,10 @@ export function reasonOf(failure: Failure | null): string | null {
 function logChange(work: Work, before: Settlement, after: Settlement, { log }: SettlerOptions): void {
   if (before === after) return
   const { trade } = work.claimed
-  after.steps.forEach((step, index) => {
+  for (const [index, step] of after.steps.entries()) {
     const was = before.steps[index]
+    if (was === undefined || was === step || before.epoch !== after.epoch) continue
     const leg = work.plan.steps[index]
-    if (was === undefined || was === step || before.epoch !== after.epoch) return
     if (step.lastError !== null && step.lastError !== was.lastError && !isSameWait(before, after, index)) {
       log.warn(
         { trade_id: trade.id, leg, attempt: step.attempts, state: step.state, code: step.lastError.code },
@@ -259,7 +257,7 @@ function logChange(work: Work, before: Settlement, after: Settlement, { log }: S
       )
     }
     if (step.state === 'reversed' && was.state !== 'reversed') log.info({ trade_id: trade.id, leg }, 'leg undone')
-  })
+  }
   if (before.phase === after.phase && before.fee === after.fee) return
   const said = {
     trade_id: trade.id,

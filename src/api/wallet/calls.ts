@@ -73,8 +73,7 @@ export async function applyItem(item: unknown, calling: Calling, check: Check): 
   }
   const checked = check(OperationItem, item)
   if ('problem' in checked) return refusedItem(item, checked.problem)
-  const { key, type, ...body } = checked.value
-  return resultOf(item, await applyOperation(body, { key, type }, calling))
+  return resultOf(item, await applyOperation(checked.value, checked.value, calling))
 }
 
 function resultOf<Body extends BatchResult>(item: unknown, said: Said<Body>): BatchResult {

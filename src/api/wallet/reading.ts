@@ -21,30 +21,32 @@ export function readOperation(
   identity: { readonly key: string; readonly type: 'debit' | 'credit' },
   assets: Assets,
 ): Read<Operation> {
-  const movement = readMovement({ ...body, type: identity.type }, assets, '')
-  if ('problem' in movement) return movement
-  return { value: { ...movement.value, key: identity.key, tradeId: body.trade_id?.toLowerCase() ?? null } }
+  const units = readAmount(body, assets, '')
+  if (typeof units !== 'bigint') return units
+  const { user_id, currency, reason, trade_id } = body
+  const tradeId = trade_id?.toLowerCase() ?? null
+  const { key, type } = identity
+  return { value: { key, type, userId: user_id.toLowerCase(), currency, amount: units, reason, tradeId } }
 }
 
 export function readSettlement(item: SettlementItem, assets: Assets): Read<SettlementCall> {
   const legs: Movement[] = []
   for (const [index, leg] of item.legs.entries()) {
-    const movement = readMovement(leg, assets, `/legs/${index}`)
-    if ('problem' in movement) return movement
-    legs.push(movement.value)
+    const units = readAmount(leg, assets, `/legs/${index}`)
+    if (typeof units !== 'bigint') return units
+    const { type, user_id, currency, reason } = leg
+    legs.push({ type, userId: user_id.toLowerCase(), currency, amount: units, reason })
   }
   return { value: { key: item.key, tradeId: item.trade_id.toLowerCase(), legs } }
 }
 
-function readMovement(
-  { type, user_id, currency, amount, reason }: SettlementItem['legs'][number],
+function readAmount(
+  { currency, amount }: { readonly currency: string; readonly amount: string },
   assets: Assets,
   pointer: string,
-): Read<Movement> {
+): bigint | { readonly problem: Problem } {
   const scale = scaleOf(assets, currency)
   const units = parseDecimal(amount, scale)
-  if (typeof units !== 'bigint') {
-    return { problem: invalid(`${pointer}/amount`, `has ${words(units, scale, currency)}`, 'INVALID_AMOUNT') }
-  }
-  return { value: { type, userId: user_id.toLowerCase(), currency, amount: units, reason } }
+  if (typeof units === 'bigint') return units
+  return { problem: invalid(`${pointer}/amount`, `has ${words(units, scale, currency)}`, 'INVALID_AMOUNT') }
 }

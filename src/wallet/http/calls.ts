@@ -24,7 +24,7 @@ export type Call = Omit<HttpRequest, 'deadlineMs'>
 
 export interface Calls {
   /** A call of its own. */
-  single(call: Call, asked: Asked): Promise<Reading>
+  single(call: Call, asked: Asked): Promise<Outcome>
   /** One that carries several; the readings are one for one. */
   together(call: Call, asked: readonly Asked[]): Promise<readonly Reading[] | NotTaken>
   /** One that asks and changes nothing; `signOf` tells what its answer says of the wallet. Throws where it is not sent. */
@@ -82,13 +82,13 @@ export function createCalls(options: CallsOptions): Calls {
   return {
     async single(call, asked) {
       const reason = circuit.openReason()
-      if (reason !== null) return waiting(reason)
+      if (reason !== null) return waiting(reason).outcome
       const read = (sent: Sent): Reading => {
         const reading = readSingle(sent, asked, { assets, nowMs: clock.now() })
         confirm(sent, [reading])
         return reading
       }
-      return await exchange(call, read, ({ sign }) => sign)
+      return (await exchange(call, read, ({ sign }) => sign)).outcome
     },
     async together(call, asked) {
       const reason = circuit.openReason()

@@ -12,6 +12,7 @@ import type { HttpAnswer, LostCode, NotSent, Sent } from './transport.ts'
 export interface Exchange {
   /** All of it, as it goes over the wire; empty once it is on its way. */
   text: string
+  readonly isAscii: boolean
   readonly deadlineAtMs: number
   /** Null once it is answered: whoever sent it waits no longer. */
   resolve: ((sent: Sent) => void) | null
@@ -111,6 +112,7 @@ export function createConnection(options: ConnectionOptions): Connection {
   const order: Exchange[] = []
   let first = 0
   let unwritten = ''
+  let isAscii = true
   /** Of those in the order, how many nobody waits for. */
   let abandoned = 0
   let isLast = false
@@ -226,12 +228,15 @@ export function createConnection(options: ConnectionOptions): Connection {
       }
       order.push(exchange)
       unwritten += exchange.text
+      isAscii &&= exchange.isAscii
       exchange.text = ''
     },
     flush() {
       if (unwritten === '') return
-      isFull = !socket.write(unwritten)
+      // What needs no encoding is only copied.
+      isFull = !socket.write(unwritten, isAscii ? 'latin1' : 'utf8')
       unwritten = ''
+      isAscii = true
     },
     expire(nowMs) {
       if (state === 'opening') {

@@ -11,7 +11,7 @@ import { readBalance } from './balance.ts'
 import { type Calls, createCalls, WalletUnavailableError } from './calls.ts'
 import { capabilitiesSign, coarserAssets, readCapabilities } from './capabilities.ts'
 import type { CircuitState } from './circuit.ts'
-import { type Asked, type Reading, readNotTaken } from './outcomes.ts'
+import { type Asked, readNotTaken } from './outcomes.ts'
 import { createPipelinedTransport } from './pipelined-transport.ts'
 import {
   type BatchItem,
@@ -63,12 +63,16 @@ export function createHttpWallet(options: HttpWalletOptions): HttpWallet {
   let ways = waysOf({ level: 'basic', batchMax: 1, settlementsMax: 1 }, calls, assets)
   let isWarned = false
 
-  /** What is wrong with a call before it is sent. Of an unknown asset no amount can be written: that is a bug of ours. */
-  function check(key: string, currencies: readonly string[]): (Outcome<never> & { outcome: 'refused' }) | null {
+  /** Sends what is in order. Of an unknown asset no amount can be written: that is a bug of ours. */
+  function checked<Done>(
+    key: string,
+    currencies: readonly string[],
+    send: () => Promise<Outcome<Done>>,
+  ): Promise<Outcome<Done>> {
     const unknown = currencies.find(currency => !assets.has(currency))
-    if (unknown !== undefined) throw new Error(`the places of ${unknown} are not known`)
+    if (unknown !== undefined) return Promise.reject(new Error(`the places of ${unknown} are not known`))
     const fault = keyFault(key)
-    return fault === null ? null : { outcome: 'refused', ...fault }
+    return fault === null ? send() : Promise.resolve({ outcome: 'refused', ...fault })
   }
 
   return {
@@ -88,22 +92,15 @@ export function createHttpWallet(options: HttpWalletOptions): HttpWallet {
       return answer.capabilities
     },
     // outcomes.ts reads the answer to each as what it is.
-    async apply(operation) {
-      const refused = check(operation.key, [operation.currency])
-      return refused ?? ((await ways.perform({ operation })).outcome as Awaited<ReturnType<Wallet['apply']>>)
+    apply(operation) {
+      const { key, currency } = operation
+      return checked(key, [currency], () => ways.perform({ operation }) as ReturnType<Wallet['apply']>)
     },
-    async settle(settlement) {
-      const { key, legs } = settlement
-      const refused = check(
-        key,
-        legs.map(leg => leg.currency),
-      )
-      return refused ?? ((await ways.settle(settlement)).outcome as Awaited<ReturnType<Wallet['settle']>>)
+    settle(settlement) {
+      const currencies = settlement.legs.map(leg => leg.currency)
+      return checked(settlement.key, currencies, () => ways.settle(settlement) as ReturnType<Wallet['settle']>)
     },
-    async reverse(key) {
-      const refused = check(key, [])
-      return refused ?? ((await ways.perform({ reversal: key })).outcome as Awaited<ReturnType<Wallet['reverse']>>)
-    },
+    reverse: key => checked(key, [], () => ways.perform({ reversal: key }) as ReturnType<Wallet['reverse']>),
     async balance(userId, currency) {
       const scale = assets.get(currency)?.scale
       if (scale === undefined) return null
@@ -122,13 +119,13 @@ function createTransport({ url, token, clock, log, idempotent = true }: HttpWall
 
 /** How calls travel to a wallet of some level. */
 interface Ways {
-  perform(item: BatchItem): Promise<Reading>
-  settle(settlement: SettlementCall): Promise<Reading>
+  perform(item: BatchItem): Promise<Outcome>
+  settle(settlement: SettlementCall): Promise<Outcome>
 }
 
 function waysOf(capabilities: Capabilities, calls: Calls, assets: ReadonlyMap<string, Asset>): Ways {
   const { level, batchMax, settlementsMax } = capabilities
-  const alone = (item: BatchItem): Promise<Reading> => {
+  const alone = (item: BatchItem): Promise<Outcome> => {
     if ('reversal' in item) return calls.single(reversalRequest(item.reversal), askedOf(item))
     const { operation } = item
     return isTransportable(operation)
@@ -154,7 +151,7 @@ function waysOf(capabilities: Capabilities, calls: Calls, assets: ReadonlyMap<st
               const asked = settlements.map(({ key }): Asked => ({ kind: 'settlement', key }))
               return calls.together(settlementsRequest(settlements, assets), asked)
             },
-            performAlone: async () => readNotTaken(),
+            performAlone: async () => readNotTaken().outcome,
           })
         : () => Promise.reject(new Error(`a wallet of level ${level} takes no settlements`)),
   }
@@ -171,12 +168,8 @@ function isTransportable({ key }: Operation): boolean {
   return key === key.trim()
 }
 
-const UNTRANSPORTABLE: Reading = {
-  outcome: {
-    outcome: 'refused',
-    code: 'INVALID_REQUEST',
-    detail: 'a key in a header neither begins nor ends with a space',
-  },
-  sign: 'none',
-  isOwn: null,
+const UNTRANSPORTABLE: Outcome = {
+  outcome: 'refused',
+  code: 'INVALID_REQUEST',
+  detail: 'a key in a header neither begins nor ends with a space',
 }

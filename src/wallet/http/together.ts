@@ -3,6 +3,7 @@
  * large, or strange as a whole, is split in halves, down to calls that go alone.
  */
 import { createBatcher } from '../../batcher.ts'
+import type { Outcome } from '../wallet.ts'
 import type { NotTaken, Reading } from './outcomes.ts'
 
 export interface TogetherOptions<Item> {
@@ -11,20 +12,23 @@ export interface TogetherOptions<Item> {
   keyOf(item: Item): string
   perform(items: readonly Item[]): Promise<readonly Reading[] | NotTaken>
   /** What is split off down to itself. */
-  performAlone(item: Item): Promise<Reading>
+  performAlone(item: Item): Promise<Outcome>
 }
 
 /** Requests under way at the same time: while one is being answered the next is being written. */
 const LANES = 4
 
-export function createTogether<Item>(options: TogetherOptions<Item>): (item: Item) => Promise<Reading> {
+export function createTogether<Item>(options: TogetherOptions<Item>): (item: Item) => Promise<Outcome> {
   /** What a request is cut to: less than the wallet's limit where it has taken less. */
   let most = options.max
 
-  async function performAll(items: readonly Item[]): Promise<readonly Reading[]> {
-    const readings: Reading[] = []
-    for (const part of partsOf(items)) readings.push(...(await performPart(part)))
-    return readings
+  async function performAll(items: readonly Item[]): Promise<readonly Outcome[]> {
+    const parts = partsOf(items)
+    const [only] = parts
+    if (parts.length === 1 && only !== undefined) return await performPart(only)
+    const outcomes: Outcome[] = []
+    for (const part of parts) outcomes.push(...(await performPart(part)))
+    return outcomes
   }
 
   /** Two calls of one key never share a request: their answers could not be told apart. Their order is kept. */
@@ -45,9 +49,9 @@ export function createTogether<Item>(options: TogetherOptions<Item>): (item: Ite
     return parts
   }
 
-  async function performPart(items: readonly Item[]): Promise<readonly Reading[]> {
+  async function performPart(items: readonly Item[]): Promise<readonly Outcome[]> {
     const readings = await options.perform(items)
-    if (typeof readings !== 'string') return readings
+    if (typeof readings !== 'string') return readings.map(({ outcome }) => outcome)
     if (readings === 'too_large') most = Math.max(1, Math.min(most, Math.floor(items.length / 2)))
     const [only] = items
     if (items.length === 1 && only !== undefined) return [await options.performAlone(only)]
