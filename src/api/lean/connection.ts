@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { encodingOf } from '../../text.ts'
 import { type Reply, renderAnswer } from './answer.ts'
 import { type ReaderLimits, readRequest, type WireRequest } from './request-reader.ts'
 
@@ -120,7 +121,7 @@ export function openConnection(socket: Socket, { handle, limits, takeOver }: Con
         text += 'HTTP/1.1 100 Continue\r\n\r\n'
         owesContinue = false
       }
-      if (text !== '' && !socket.write(text)) socket.pause()
+      if (text !== '' && !write(text)) socket.pause()
       else if (wasFull && count > 0) goOn()
     }
   }
@@ -132,16 +133,20 @@ export function openConnection(socket: Socket, { handle, limits, takeOver }: Con
   /** Texts are gathered into one write; bytes are written behind them as they are. */
   function put(text: string, more: string | Buffer): string {
     if (typeof more === 'string') return text + more
-    if (text !== '') socket.write(text)
+    if (text !== '') write(text)
     socket.write(more)
     return ''
+  }
+
+  function write(text: string): boolean {
+    return socket.write(text, encodingOf(text))
   }
 
   function leave(text: string): void {
     state = 'gone'
     slots.length = 0
     parts = []
-    if (text !== '') socket.write(text)
+    if (text !== '') write(text)
     // A cut overtakes nothing that was answered before it.
     socket.destroySoon()
   }
@@ -151,7 +156,7 @@ export function openConnection(socket: Socket, { handle, limits, takeOver }: Con
     socket.removeListener('data', onData)
     socket.removeListener('drain', goOn)
     socket.removeListener('end', finish)
-    if (text !== '') socket.write(text)
+    if (text !== '') write(text)
     socket.pause()
     socket.unshift(Buffer.concat(parts))
     parts = []

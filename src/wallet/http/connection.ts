@@ -5,6 +5,7 @@
  * connection any more it is destroyed.
  */
 import type { Socket } from 'node:net'
+import { encodingOf } from '../../text.ts'
 import { createAnswerParser, type ParsedAnswer } from './answer-parser.ts'
 import type { HttpAnswer, LostCode, NotSent, Sent } from './transport.ts'
 
@@ -12,7 +13,6 @@ import type { HttpAnswer, LostCode, NotSent, Sent } from './transport.ts'
 export interface Exchange {
   /** All of it, as it goes over the wire; empty once it is on its way. */
   text: string
-  readonly isAscii: boolean
   readonly deadlineAtMs: number
   /** Null once it is answered: whoever sent it waits no longer. */
   resolve: ((sent: Sent) => void) | null
@@ -112,7 +112,6 @@ export function createConnection(options: ConnectionOptions): Connection {
   const order: Exchange[] = []
   let first = 0
   let unwritten = ''
-  let isAscii = true
   /** Of those in the order, how many nobody waits for. */
   let abandoned = 0
   let isLast = false
@@ -228,15 +227,12 @@ export function createConnection(options: ConnectionOptions): Connection {
       }
       order.push(exchange)
       unwritten += exchange.text
-      isAscii &&= exchange.isAscii
       exchange.text = ''
     },
     flush() {
       if (unwritten === '') return
-      // What needs no encoding is only copied.
-      isFull = !socket.write(unwritten, isAscii ? 'latin1' : 'utf8')
+      isFull = !socket.write(unwritten, encodingOf(unwritten))
       unwritten = ''
-      isAscii = true
     },
     expire(nowMs) {
       if (state === 'opening') {

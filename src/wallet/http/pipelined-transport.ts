@@ -74,7 +74,7 @@ export function createPipelinedTransport(options: PipelinedTransportOptions): Ht
     return new Promise(resolve => {
       const deadlineAtMs = nowMs + request.deadlineMs
       const exchange = {
-        ...textOf(request),
+        text: textOf(request),
         deadlineAtMs,
         resolve,
         writtenAtMs: 0,
@@ -89,13 +89,11 @@ export function createPipelinedTransport(options: PipelinedTransportOptions): Ht
     })
   }
 
-  function textOf({ method, path, headers, body }: HttpRequest): Pick<Exchange, 'text' | 'isAscii'> {
+  function textOf({ method, path, headers, body }: HttpRequest): string {
     if (!PATH.test(path)) throw new Error(`${path} is no path of a request`)
     const head = `${method} ${prefix}${path} HTTP/1.1\r\n${common}${headerLines(headers)}`
-    if (body === null) return { text: `${head}\r\n`, isAscii: true }
-    const length = Buffer.byteLength(body)
-    const text = `${head}Content-Type: application/json\r\nContent-Length: ${length}\r\n\r\n${body}`
-    return { text, isAscii: length === body.length }
+    if (body === null) return `${head}\r\n`
+    return `${head}Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
   }
 
   /** After all that this turn of the event loop brings: what is asked for together leaves together. */
