@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { createBatcher } from './batcher.ts'
 
 /** A batcher whose batches end when the test says so. */
-function heldBatcher(max: number, lanes?: number) {
+function heldBatcher(max: number, lanes?: number, least?: number) {
   const batches: { readonly items: readonly number[]; readonly end: (results?: readonly number[]) => void }[] = []
   const batcher = createBatcher<number, number>(
     items =>
@@ -11,6 +11,7 @@ function heldBatcher(max: number, lanes?: number) {
       }),
     max,
     lanes,
+    least,
   )
   return { batcher, batches }
 }
@@ -55,6 +56,28 @@ test('a batch holds no more than its most, and nothing is left behind', async ()
     [6, 7],
   ])
   expect(await results).toEqual([0, 10, 20, 30, 40, 50, 60, 70])
+})
+
+test('what waits is shared out among the free lanes, into batches that are not too small', async () => {
+  const { batcher, batches } = heldBatcher(8, 3, 2)
+  const add = (count: number): void => {
+    for (let item = 0; item < count; item++) void batcher.add(item)
+  }
+  add(7)
+  await turn()
+  const sizes = (): readonly number[] => batches.map(({ items }) => items.length)
+  expect(sizes()).toEqual([3, 2, 2])
+  add(20)
+  await ended(batches, 1)
+  expect(sizes().slice(3)).toEqual([8])
+  await ended(batches, 2)
+  expect(sizes().slice(4)).toEqual([8])
+  await ended(batches, 0)
+  await ended(batches, 3)
+  expect(sizes().slice(5)).toEqual([4])
+  add(3)
+  await turn()
+  expect(sizes().slice(6)).toEqual([3])
 })
 
 test('as many batches as there are lanes are under way at the same time', async () => {

@@ -19,11 +19,14 @@ interface Waiting<Item, Result> {
  * @param run takes the items of a batch in the order they came and answers one for one, in order.
  * @param max the most items a batch holds.
  * @param lanes how many batches may be under way at the same time.
+ * @param least what waits is shared out among the free lanes, but not into batches smaller than this: what leaves in one
+ *   batch comes back in one, and would stay together, so that whoever works on it and whoever sent it take turns to wait.
  */
 export function createBatcher<Item, Result>(
   run: (items: readonly Item[]) => Promise<readonly Result[]>,
   max: number,
   lanes = 1,
+  least = max,
 ): Batcher<Item, Result> {
   let waiting: Waiting<Item, Result>[] = []
   let busy = 0
@@ -33,8 +36,9 @@ export function createBatcher<Item, Result>(
   function start(): void {
     scheduled = false
     while (waiting.length > 0 && busy < lanes) {
-      const batch = waiting.length <= max ? waiting : waiting.slice(0, max)
-      waiting = waiting.length <= max ? [] : waiting.slice(max)
+      const size = Math.min(max, Math.max(least, Math.ceil(waiting.length / (lanes - busy))))
+      const batch = waiting.length <= size ? waiting : waiting.slice(0, size)
+      waiting = waiting.length <= size ? [] : waiting.slice(size)
       busy++
       void perform(batch)
     }

@@ -43,6 +43,8 @@ const HEAD_END = Buffer.from('\r\n\r\n')
 const LINE_END = Buffer.from('\r\n')
 const START = Buffer.from('HTTP/1.')
 const LONGEST_LINE = 1024
+const KNOWN_HEADS = 64
+const LONGEST_KNOWN_HEAD = 512
 const CHUNK_SIZE = /^([0-9a-fA-F]{1,8})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
 
 export function createAnswerParser(options: ParserOptions): AnswerParser {
@@ -56,6 +58,19 @@ export function createAnswerParser(options: ParserOptions): AnswerParser {
   /** Bytes of the body, or of the chunk, that are still to come. */
   let missing = 0
   let trailerBytes = 0
+
+  /** A server's heads are few, but for a length and a time: each is read once. */
+  const heads = new Map<string, Head>()
+
+  function headOf(text: string): Head | null {
+    const known = heads.get(text)
+    if (known !== undefined) return known
+    const parsed = parseHead(text)
+    if (parsed === null || text.length > LONGEST_KNOWN_HEAD) return parsed
+    if (heads.size >= KNOWN_HEADS) heads.clear()
+    heads.set(text, parsed)
+    return parsed
+  }
 
   function finish(body: string): void {
     if (head === null) throw new Error('an answer ended that never began')
@@ -120,7 +135,7 @@ export function createAnswerParser(options: ParserOptions): AnswerParser {
             kept = at === 0 ? data : data.subarray(at)
             return null
           }
-          const next = parseHead(data.toString('latin1', at, end))
+          const next = headOf(data.toString('latin1', at, end))
           if (next === null) return 'ANSWER_MALFORMED'
           const fault = begin(next)
           if (fault !== null) return fault

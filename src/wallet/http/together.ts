@@ -16,7 +16,9 @@ export interface TogetherOptions<Item> {
 }
 
 /** Requests under way at the same time: while one is being answered the next is being written. */
-const LANES = 4
+const LANES = 8
+/** Beyond so many calls a request of its own costs next to nothing. */
+const SHARED_OUT = 128
 
 export function createTogether<Item>(options: TogetherOptions<Item>): (item: Item) => Promise<Outcome> {
   /** What a request is cut to: less than the wallet's limit where it has taken less. */
@@ -59,6 +61,6 @@ export function createTogether<Item>(options: TogetherOptions<Item>): (item: Ite
     return [...(await performPart(items.slice(0, half))), ...(await performPart(items.slice(half)))]
   }
 
-  const line = createBatcher(performAll, options.max, LANES)
+  const line = createBatcher(performAll, options.max, LANES, Math.min(options.max, SHARED_OUT))
   return item => line.add(item)
 }
