@@ -67,7 +67,7 @@ const REQUESTS = {
 
 const WALLET = {
   INSUFFICIENT_BALANCE: {
-    title: 'The account does not hold enough',
+    title: 'Not enough is available on the account',
     action:
       'Of a settlement: see that the account holds it, then retry the dead letter. Of an undo: the credit was spent; recover it, and the rollback completes by itself.',
   },
@@ -77,9 +77,12 @@ const WALLET = {
   },
   HOLD_NOT_FOUND: {
     title: 'The hold is not there',
-    action: 'Look at the hold at the wallet; it may have been released.',
+    action: 'Look its key up at the wallet: it was never placed, was refused or taken back, or is on another account.',
   },
-  HOLD_EXCEEDED: { title: 'More than the hold has left', action: 'Look at the hold at the wallet.' },
+  HOLD_EXCEEDED: {
+    title: 'More than the hold has left',
+    action: 'Release less: the problem says how much is left. Without an amount all that remains is released.',
+  },
   IDEMPOTENCY_KEY_REUSED: {
     title: 'The key was used before for something else',
     action:

@@ -2,9 +2,9 @@
 import type { Instruments } from '../core/instruments.ts'
 import { parseStored } from '../core/money.ts'
 import type { Database } from '../db.ts'
-import type { OperationRow } from './ledger.ts'
-import { OPERATION_COLUMNS, operationOf, type StoredOperation, scaleOf } from './ledger-state.ts'
-import type { Balance, Entry, EntryPosition, EntryQuery, KeyRecord, Reason, Totals } from './wallet.ts'
+import { type OperationRow, scaleOf } from './ledger-rows.ts'
+import { operationOf, type StoredOperation } from './ledger-state.ts'
+import type { Balance, Entry, EntryPosition, EntryQuery, HoldState, KeyRecord, Reason, Totals } from './wallet.ts'
 
 export async function selectBalance(
   database: Database,
@@ -14,13 +14,14 @@ export async function selectBalance(
 ): Promise<Balance | null> {
   const asset = instruments.assets.get(currency)
   if (asset === undefined) return null
-  const { rows } = await database.query<{ readonly balance: string }>({
+  const { rows } = await database.query<{ readonly balance: string; readonly held: string }>({
     name: 'select-balance',
-    text: 'select balance from ledger_accounts where user_id = $1 and currency = $2',
+    text: 'select balance, held from ledger_accounts where user_id = $1 and currency = $2',
     values: [userId, currency],
   })
   const total = parseStored(rows[0]?.balance ?? '0', asset.scale)
-  return { userId, currency, available: total, held: 0n, total }
+  const held = parseStored(rows[0]?.held ?? '0', asset.scale)
+  return { userId, currency, available: total - held, held, total }
 }
 
 /** Null: nobody has used the key. */
@@ -29,17 +30,41 @@ export async function selectKeyRecord(
   instruments: Instruments,
   key: string,
 ): Promise<KeyRecord | null> {
-  const { rows } = await database.query<StoredOperation>({
+  const { rows } = await database.query<StoredOperation & StoredHold>({
     name: 'select-operation',
-    text: `select ${OPERATION_COLUMNS} from ledger_operations where key = $1`,
+    text: `
+      select o.*, h.amount as hold_amount, h.remaining as hold_remaining
+      from ledger_operations o
+      left join ledger_holds h on h.key = case o.kind when 'hold' then o.key when 'release' then o.hold end
+      where o.key = $1`,
     values: [key],
   })
   const [row] = rows
-  return row === undefined ? null : keyRecordOf(operationOf(row, instruments))
+  if (row === undefined) return null
+  const operation = operationOf(row, instruments)
+  return { ...keyRecordOf(operation), held: heldOf(operation, row, instruments) }
 }
 
-function keyRecordOf(operation: OperationRow): KeyRecord {
-  const { key, kind, status, tradeId, userId, currency, amount, reason, balanceAfter, code, detail, atMs } = operation
+/** The hold that a key has to do with; null where there is none. */
+interface StoredHold {
+  readonly hold_amount: string | null
+  readonly hold_remaining: string | null
+}
+
+/** Of a hold: now; of a release that was applied: as it left it. */
+function heldOf(operation: OperationRow, stored: StoredHold, instruments: Instruments): HoldState | null {
+  const { kind, userId, currency } = operation
+  if (userId === null || currency === null || (kind !== 'hold' && kind !== 'release')) return null
+  const units = (text: string): bigint => parseStored(text, scaleOf(instruments, currency))
+  const amount = stored.hold_amount === null ? operation.amount : units(stored.hold_amount)
+  if (amount === null) return null
+  const remaining = operation.remaining ?? units(stored.hold_remaining ?? '0')
+  return { userId, currency, amount, remaining }
+}
+
+function keyRecordOf(operation: OperationRow): Omit<KeyRecord, 'held'> {
+  const { key, kind, status, tradeId, userId, currency, amount, reason, hold, balanceAfter, code, detail, atMs } =
+    operation
   const isMovement = kind === 'debit' || kind === 'credit'
   const isWhole = isMovement && userId !== null && currency !== null && amount !== null && reason !== null
   return {
@@ -47,8 +72,9 @@ function keyRecordOf(operation: OperationRow): KeyRecord {
     kind,
     status,
     tradeId,
-    movement: isWhole ? { type: kind, userId, currency, amount, reason } : null,
+    movement: isWhole ? { type: kind, userId, currency, amount, reason, ...(hold === null ? {} : { hold }) } : null,
     balanceAfter,
+    hold: kind === 'release' ? hold : null,
     refusal: code === null ? null : { code, detail: detail ?? '', amounts: operation.shortfall },
     atMs,
   }

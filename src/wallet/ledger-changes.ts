@@ -5,12 +5,17 @@
 import type { Instruments } from '../core/instruments.ts'
 import { formatDecimal } from '../core/money.ts'
 import { arrayOf, type Connection, plainArrayOf } from '../db.ts'
-import type { AccountChange, LedgerChanges, OperationRow } from './ledger.ts'
-import { OPERATION_COLUMNS, scaleOf } from './ledger-state.ts'
+import { lowerHolds, loweringOf, raiseHolds } from './ledger-holds.ts'
+import {
+  type AccountChange,
+  type HoldChange,
+  type LedgerChanges,
+  type OperationRow,
+  StaleError,
+  scaleOf,
+} from './ledger-rows.ts'
+import { HOLD_COLUMNS, OPERATION_COLUMNS } from './ledger-state.ts'
 import type { Entry } from './wallet.ts'
-
-/** An account or a key is not as it was when the batch was decided. */
-export class StaleError extends Error {}
 
 /** The rows that are new; other batches may be writing theirs at the same time. */
 export async function insertChanges(
@@ -20,7 +25,14 @@ export async function insertChanges(
   nowMs: number,
 ): Promise<void> {
   const at = new Date(nowMs)
-  await insertOperations(connection, instruments, newOperations, at)
+  const isPlain = ({ hold }: OperationRow): boolean => hold === null
+  await insertOperations(connection, instruments, newOperations.filter(isPlain), at)
+  await insertHoldOperations(
+    connection,
+    instruments,
+    newOperations.filter(row => !isPlain(row)),
+    at,
+  )
   await insertEntries(connection, instruments, entries, at)
 }
 
@@ -28,10 +40,12 @@ export async function insertChanges(
 export async function finishChanges(
   connection: Connection,
   instruments: Instruments,
-  { changedOperations, accounts, totals }: LedgerChanges,
+  { changedOperations, accounts, totals, holds }: LedgerChanges,
 ): Promise<void> {
   await updateOperations(connection, changedOperations)
-  await saveAccounts(connection, instruments, accounts)
+  await lowerHolds(connection, instruments, holds)
+  await saveAccounts(connection, instruments, accounts, holds)
+  await raiseHolds(connection, instruments, holds)
   await addTotals(connection, instruments, totals)
 }
 
@@ -42,8 +56,6 @@ async function insertOperations(
   at: Date,
 ): Promise<void> {
   if (rows.length === 0) return
-  const decimal = (currency: string | null | undefined, units: bigint | null | undefined): string | null =>
-    units === null || units === undefined ? null : formatDecimal(units, scaleOf(instruments, currency ?? null))
   await connection.query({
     name: 'insert-operations',
     text: `
@@ -55,25 +67,65 @@ async function insertOperations(
         $1::text[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::numeric[], $8::ledger_reason[], $9::text[],
         $10::numeric[], $11::text[], $12::text[], $13::text[], $14::numeric[], $15::numeric[]
       ) as d`,
+    values: [...operationValues(instruments, rows), at],
+  })
+}
+
+/** Debits and releases that name a hold: all others are spared its columns. */
+async function insertHoldOperations(
+  connection: Connection,
+  instruments: Instruments,
+  rows: readonly OperationRow[],
+  at: Date,
+): Promise<void> {
+  if (rows.length === 0) return
+  await connection.query({
+    name: 'insert-hold-operations',
+    text: `
+      insert into ledger_operations (
+        ${HOLD_COLUMNS}, ${OPERATION_COLUMNS}
+      )
+      select d.*, $18
+      from unnest(
+        $1::text[], $2::numeric[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[], $8::text[], $9::numeric[],
+        $10::ledger_reason[], $11::text[], $12::numeric[], $13::text[], $14::text[], $15::text[], $16::numeric[], $17::numeric[]
+      ) as d`,
     values: [
-      arrayOf(rows.map(row => row.key)),
-      plainArrayOf(rows.map(row => row.kind)),
-      plainArrayOf(rows.map(row => row.status)),
-      plainArrayOf(rows.map(row => row.tradeId)),
-      plainArrayOf(rows.map(row => row.userId)),
-      arrayOf(rows.map(row => row.currency)),
-      plainArrayOf(rows.map(row => decimal(row.currency, row.amount))),
-      plainArrayOf(rows.map(row => row.reason)),
-      arrayOf(rows.map(row => row.content)),
-      plainArrayOf(rows.map(row => decimal(row.currency, row.balanceAfter))),
-      arrayOf(rows.map(row => row.code)),
-      arrayOf(rows.map(row => row.detail)),
-      arrayOf(rows.map(row => row.shortfall?.currency)),
-      plainArrayOf(rows.map(({ shortfall }) => decimal(shortfall?.currency, shortfall?.available))),
-      plainArrayOf(rows.map(({ shortfall }) => decimal(shortfall?.currency, shortfall?.required))),
+      arrayOf(rows.map(({ hold }) => hold)),
+      plainArrayOf(rows.map(({ currency, remaining }) => decimalOf(instruments, currency, remaining))),
+      ...operationValues(instruments, rows),
       at,
     ],
   })
+}
+
+/** In the order of their columns, but for the time. */
+function operationValues(instruments: Instruments, rows: readonly OperationRow[]): readonly string[] {
+  return [
+    arrayOf(rows.map(row => row.key)),
+    plainArrayOf(rows.map(row => row.kind)),
+    plainArrayOf(rows.map(row => row.status)),
+    plainArrayOf(rows.map(row => row.tradeId)),
+    plainArrayOf(rows.map(row => row.userId)),
+    arrayOf(rows.map(row => row.currency)),
+    plainArrayOf(rows.map(row => decimalOf(instruments, row.currency, row.amount))),
+    plainArrayOf(rows.map(row => row.reason)),
+    arrayOf(rows.map(row => row.content)),
+    plainArrayOf(rows.map(row => decimalOf(instruments, row.currency, row.balanceAfter))),
+    arrayOf(rows.map(row => row.code)),
+    arrayOf(rows.map(row => row.detail)),
+    arrayOf(rows.map(row => row.shortfall?.currency)),
+    plainArrayOf(rows.map(({ shortfall }) => decimalOf(instruments, shortfall?.currency, shortfall?.available))),
+    plainArrayOf(rows.map(({ shortfall }) => decimalOf(instruments, shortfall?.currency, shortfall?.required))),
+  ]
+}
+
+function decimalOf(
+  instruments: Instruments,
+  currency: string | null | undefined,
+  units: bigint | null | undefined,
+): string | null {
+  return units === null || units === undefined ? null : formatDecimal(units, scaleOf(instruments, currency ?? null))
 }
 
 /** A key is reversed once, and only what was refused is cancelled without ever having moved. */
@@ -131,39 +183,86 @@ async function saveAccounts(
   connection: Connection,
   instruments: Instruments,
   accounts: readonly AccountChange[],
+  holds: readonly HoldChange[],
 ): Promise<void> {
-  const values = (rows: readonly AccountChange[]): unknown[] => [
-    plainArrayOf(rows.map(({ after }) => after.userId)),
-    arrayOf(rows.map(({ after }) => after.currency)),
-    plainArrayOf(rows.map(({ after }) => formatDecimal(after.balance, scaleOf(instruments, after.currency)))),
-    plainArrayOf(rows.map(({ after }) => after.entryCount)),
-    plainArrayOf(rows.map(({ after }) => after.mayOverdraw)),
-  ]
   const known = accounts.filter(({ before }) => before.isOpen)
   const opened = accounts.filter(({ before, after }) => !before.isOpen && after.isOpen)
-  if (known.length > 0) {
-    const { rowCount } = await connection.query({
-      name: 'update-accounts',
-      text: `
-        update ledger_accounts a
-        set balance = d.balance, entry_count = d.entry_count, may_overdraw = d.may_overdraw
-        from unnest($1::uuid[], $2::text[], $3::numeric[], $4::bigint[], $5::boolean[], $6::bigint[])
-          as d (user_id, currency, balance, entry_count, may_overdraw, entry_count_before)
-        where a.user_id = d.user_id
-          and a.currency = d.currency
-          and a.entry_count = d.entry_count_before`,
-      values: [...values(known), plainArrayOf(known.map(({ before }) => before.entryCount))],
-    })
-    if (rowCount !== known.length) throw new StaleError('an account has moved meanwhile')
-  }
+  // As `lowerHolds` has left it. On nearly all of them nothing is held, and those are spared the rest.
+  const lowering = loweringOf(holds)
+  const heldNow = ({ before: { userId, currency, held } }: AccountChange): bigint =>
+    lowering.size === 0 ? held : held - (lowering.get(userId, currency) ?? 0n)
+  const free = known.filter(change => heldNow(change) === 0n)
+  await updateFreeAccounts(connection, instruments, free)
+  const holding = free.length === known.length ? [] : known.filter(change => heldNow(change) !== 0n)
+  await updateHoldingAccounts(connection, instruments, holding, heldNow)
   if (opened.length === 0) return
   await connection.query({
     name: 'insert-accounts',
     text: `
       insert into ledger_accounts (user_id, currency, balance, entry_count, may_overdraw)
       select * from unnest($1::uuid[], $2::text[], $3::numeric[], $4::bigint[], $5::boolean[])`,
-    values: values(opened),
+    values: [...accountValues(instruments, opened)],
   })
+}
+
+async function updateFreeAccounts(
+  connection: Connection,
+  instruments: Instruments,
+  accounts: readonly AccountChange[],
+): Promise<void> {
+  if (accounts.length === 0) return
+  const { rowCount } = await connection.query({
+    name: 'update-accounts',
+    text: `
+      update ledger_accounts a
+      set balance = d.balance, entry_count = d.entry_count, may_overdraw = d.may_overdraw
+      from unnest($1::uuid[], $2::text[], $3::numeric[], $4::bigint[], $5::boolean[], $6::bigint[])
+        as d (user_id, currency, balance, entry_count, may_overdraw, entry_count_before)
+      where a.user_id = d.user_id
+        and a.currency = d.currency
+        and a.entry_count = d.entry_count_before
+        and a.held = 0`,
+    values: [...accountValues(instruments, accounts), plainArrayOf(accounts.map(({ before }) => before.entryCount))],
+  })
+  if (rowCount !== accounts.length) throw new StaleError('an account has moved meanwhile')
+}
+
+/** Holds make no entries, so their number alone does not tell that nothing has changed. */
+async function updateHoldingAccounts(
+  connection: Connection,
+  instruments: Instruments,
+  accounts: readonly AccountChange[],
+  heldNow: (change: AccountChange) => bigint,
+): Promise<void> {
+  if (accounts.length === 0) return
+  const { rowCount } = await connection.query({
+    name: 'update-holding-accounts',
+    text: `
+      update ledger_accounts a
+      set balance = d.balance, entry_count = d.entry_count, may_overdraw = d.may_overdraw
+      from unnest($1::uuid[], $2::text[], $3::numeric[], $4::bigint[], $5::boolean[], $6::bigint[], $7::numeric[])
+        as d (user_id, currency, balance, entry_count, may_overdraw, entry_count_before, held)
+      where a.user_id = d.user_id
+        and a.currency = d.currency
+        and a.entry_count = d.entry_count_before
+        and a.held = d.held`,
+    values: [
+      ...accountValues(instruments, accounts),
+      plainArrayOf(accounts.map(({ before }) => before.entryCount)),
+      plainArrayOf(accounts.map(change => decimalOf(instruments, change.after.currency, heldNow(change)))),
+    ],
+  })
+  if (rowCount !== accounts.length) throw new StaleError('an account has moved meanwhile')
+}
+
+function accountValues(instruments: Instruments, accounts: readonly AccountChange[]): readonly string[] {
+  return [
+    plainArrayOf(accounts.map(({ after }) => after.userId)),
+    arrayOf(accounts.map(({ after }) => after.currency)),
+    plainArrayOf(accounts.map(({ after }) => formatDecimal(after.balance, scaleOf(instruments, after.currency)))),
+    plainArrayOf(accounts.map(({ after }) => after.entryCount)),
+    plainArrayOf(accounts.map(({ after }) => after.mayOverdraw)),
+  ]
 }
 
 async function addTotals(

@@ -6,10 +6,12 @@
  * is decided on the balances as they will be once the batches before it are committed; its entries are written at the
  * same time as theirs; and only the last step, moving the balances and committing, is taken in order.
  *
- * Nothing rests on the guess. An account's row counts its entries, each batch says which count it was decided on, and a
- * row that has another count (another process was there, or a batch before this one failed) makes the whole transaction
+ * Nothing rests on the guess. An account's row counts its entries and says what is held; each batch says which it was decided on, and a
+ * row that has others (another process was there, or a batch before this one failed) makes the whole transaction
  * void. Keys and new accounts meet at their primary keys in the same way. Such a batch is then decided again under locks,
  * in its place in the order.
+ *
+ * A batch that says anything of a hold is not guessed at all: it is decided under locks.
  *
  * A batch that waits for its turn holds the rows it has written. One before it that is decided again may want the same
  * rows (the next number of an account's entries), and would wait for it in the database while it waits here: neither of the
@@ -19,15 +21,18 @@
  */
 import type { Clock } from '../clock.ts'
 import { type Connection, codeOf, type Database, transaction, transactionOnce } from '../db.ts'
+import { applyCalls } from './ledger.ts'
+import { finishChanges, insertChanges } from './ledger-changes.ts'
 import {
   type Account,
   AccountMap,
-  applyCalls,
   type LedgerCall,
   type LedgerChanges,
   type LedgerOutcome,
-} from './ledger.ts'
-import { finishChanges, insertChanges, StaleError } from './ledger-changes.ts'
+  type OperationRow,
+  StaleError,
+  touchesHold,
+} from './ledger-rows.ts'
 import { keyOf, type LedgerState, readState, type StateOptions } from './ledger-state.ts'
 
 export interface PipelineOptions extends StateOptions {
@@ -98,7 +103,7 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     const keys = calls.map(keyOf)
     try {
       const clearsBefore = clears
-      const state = cautious > 0 ? null : await readAhead(calls)
+      const state = cautious > 0 || calls.some(touchesHold) ? null : await readAhead(calls)
       await beforeDecided
       if (state === null || clears !== clearsBefore || keys.some(key => keysUnderWay.has(key))) {
         await beforeEnded
@@ -140,14 +145,19 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     }
   }
 
-  /** Keys are hardly ever used twice, so they are looked up only for a while after one that was. */
-  async function readAhead(calls: readonly LedgerCall[]): Promise<AheadState> {
+  /**
+   * Keys are hardly ever used twice, so they are looked up only for a while after one that was. Null: the calls take back
+   * what has to do with a hold.
+   */
+  async function readAhead(calls: readonly LedgerCall[]): Promise<AheadState | null> {
     const keysAreNew = watchful === 0 && calls.every(call => call.kind !== 'reversal')
     const isKnown = (userId: string, currency: string): boolean => ahead.get(userId, currency) !== undefined
     const state = await readState(database, options, calls, { isKnown, keysAreNew })
     if (watchful > 0)
       watchful = calls.some(call => state.operation(keyOf(call)) !== undefined) ? WATCHFUL_BATCHES : watchful - 1
-    return { ...state, keysAreNew }
+    return calls.some(call => call.kind === 'reversal' && isOfHold(state.operation(call.key)))
+      ? null
+      : { ...state, keysAreNew }
   }
 
   function letGo(): void {
@@ -199,7 +209,10 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
 
   async function answerLocked(calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
     letGo()
-    return await transaction(database, connection => decideLocked(connection, calls), RACES)
+    const outcomes = await transaction(database, connection => decideLocked(connection, calls), RACES)
+    // What the next ones have read meanwhile does not know of the holds.
+    if (calls.some(touchesHold)) letGo()
+    return outcomes
   }
 
   async function decideLocked(connection: Connection, calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
@@ -225,6 +238,10 @@ function newChain(): Chain {
     },
   }
   return chain
+}
+
+function isOfHold(operation: OperationRow | undefined): boolean {
+  return operation?.kind === 'hold' || operation?.kind === 'release'
 }
 
 /** Refusals that are not remembered leave no row, and so meet none. */

@@ -1,11 +1,20 @@
 /**
  * What a batch of calls has to know before it can be decided: the keys' operations, the accounts, and of settlements that
- * are to be taken back their legs. One statement each, set-wise; with locks, or without.
+ * are to be taken back their legs, and the holds that calls name. One statement each, set-wise; with locks, or without.
  */
 import type { Instruments } from '../core/instruments.ts'
-import { MAX_SCALE, parseDecimal, parseStored } from '../core/money.ts'
+import { parseDecimal, parseStored } from '../core/money.ts'
 import { arrayOf, type Connection, type Database } from '../db.ts'
-import { type Account, AccountMap, type LedgerCall, type LedgerView, type OperationRow } from './ledger.ts'
+import { readHolds } from './ledger-holds.ts'
+import {
+  type Account,
+  AccountMap,
+  type HoldRow,
+  type LedgerCall,
+  type LedgerView,
+  type OperationRow,
+  scaleOf,
+} from './ledger-rows.ts'
 import type { Movement, Reason } from './wallet.ts'
 
 export interface StateOptions {
@@ -36,6 +45,7 @@ export async function readState(
   const operations = keysAreNew ? NO_OPERATIONS : await readOperations(reading, calls.map(keyOf))
   const reversed = calls.flatMap(call => (call.kind === 'reversal' ? (operations.get(call.key) ?? []) : []))
   const legs = await readLegsMoved(reading, reversed)
+  const holds = await readNamedHolds(reading, calls, reversed)
   const wanted = new AccountMap<Account>()
   const want = (userId: string, currency: string): void => {
     if (isKnown(userId, currency) || !instruments.assets.has(currency)) return
@@ -45,10 +55,12 @@ export async function readState(
   }
   for (const call of calls) {
     if (call.kind === 'operation') want(call.operation.userId, call.operation.currency)
+    if (call.kind === 'hold') want(call.hold.userId, call.hold.currency)
     if (call.kind === 'settlement') for (const leg of call.settlement.legs) want(leg.userId, leg.currency)
   }
   for (const { userId, currency } of reversed) if (userId !== null && currency !== null) want(userId, currency)
   for (const moved of legs.values()) for (const leg of moved) want(leg.userId, leg.currency)
+  for (const { userId, currency } of holds.values()) want(userId, currency)
   for (const account of await readAccounts(reading, wanted.values())) {
     wanted.set(account.userId, account.currency, account)
   }
@@ -61,10 +73,12 @@ export async function readState(
     },
     operation: key => operations.get(key),
     legsMoved: key => legs.get(key) ?? [],
+    hold: key => holds.get(key),
   }
 }
 
 const NO_OPERATIONS: ReadonlyMap<string, OperationRow> = new Map()
+const NO_HOLDS: ReadonlyMap<string, HoldRow> = new Map()
 
 interface Reading {
   readonly source: Connection | Database
@@ -80,11 +94,15 @@ export function keyOf(call: LedgerCall): string {
       return call.settlement.key
     case 'reversal':
       return call.key
+    case 'hold':
+      return call.hold.key
+    case 'release':
+      return call.release.key
   }
 }
 
 function emptyAccount(userId: string, currency: string, feeUserId: string): Account {
-  return { userId, currency, balance: 0n, entryCount: 0n, mayOverdraw: userId === feeUserId, isOpen: false }
+  return { userId, currency, balance: 0n, held: 0n, entryCount: 0n, mayOverdraw: userId === feeUserId, isOpen: false }
 }
 
 export interface StoredOperation {
@@ -97,7 +115,9 @@ export interface StoredOperation {
   readonly amount: string | null
   readonly reason: Reason | null
   readonly content: string | null
+  readonly hold: string | null
   readonly balance_after: string | null
+  readonly remaining: string | null
   readonly code: string | null
   readonly detail: string | null
   readonly short_currency: string | null
@@ -106,8 +126,10 @@ export interface StoredOperation {
   readonly at: Date
 }
 
+/** What is written of any operation; only those that name a hold have more. */
 export const OPERATION_COLUMNS = `key, kind, status, trade_id, user_id, currency, amount, reason, content, balance_after,
   code, detail, short_currency, available, required, at`
+export const HOLD_COLUMNS = 'hold, remaining'
 
 async function readOperations(
   { source, instruments, lock }: Reading,
@@ -116,7 +138,7 @@ async function readOperations(
   const { rows } = await source.query<StoredOperation>({
     name: `read-operations ${lock}`,
     text: `
-      select ${OPERATION_COLUMNS}
+      select ${OPERATION_COLUMNS}, ${HOLD_COLUMNS}
       from ledger_operations
       where key = any($1::text[])
       order by key
@@ -142,7 +164,9 @@ export function operationOf(row: StoredOperation, instruments: Instruments): Ope
     amount: units(row.amount, row.currency),
     reason: row.reason,
     content: row.content,
+    hold: row.hold,
     balanceAfter: units(row.balance_after, row.currency),
+    remaining: units(row.remaining, row.currency),
     code: row.code,
     detail: row.detail,
     shortfall: currency === null || available === null || required === null ? null : { currency, available, required },
@@ -158,6 +182,31 @@ function unitsOf(text: string, scale: number, status: OperationRow['status']): b
   if (status === 'applied' || status === 'reversed') return parseStored(text, scale)
   const units = parseDecimal(text, scale)
   return typeof units === 'bigint' ? units : null
+}
+
+/** The holds that calls draw on or release, and those that what is to be taken back has placed or released. */
+async function readNamedHolds(
+  { source, instruments, lock }: Reading,
+  calls: readonly LedgerCall[],
+  reversed: readonly OperationRow[],
+): Promise<ReadonlyMap<string, HoldRow>> {
+  const keys = new Set<string>()
+  const want = (key: string | null | undefined): void => {
+    if (key !== null && key !== undefined) keys.add(key)
+  }
+  for (const call of calls) {
+    if (call.kind === 'operation') want(call.operation.hold)
+    if (call.kind === 'settlement') for (const leg of call.settlement.legs) want(leg.hold)
+    if (call.kind === 'hold') want(call.hold.key)
+    if (call.kind === 'release') want(call.release.hold)
+  }
+  for (const { key, kind, hold } of reversed) {
+    if (kind === 'hold') want(key)
+    if (kind === 'release') want(hold)
+  }
+  if (keys.size === 0) return NO_HOLDS
+  const holds = await readHolds(source, instruments, [...keys], lock)
+  return new Map(holds.map(hold => [hold.key, hold]))
 }
 
 /** The movements of settlements that are to be taken back, by key, in the order of their legs. */
@@ -206,12 +255,13 @@ async function readAccounts(
     readonly user_id: string
     readonly currency: string
     readonly balance: string
+    readonly held: string
     readonly entry_count: bigint
     readonly may_overdraw: boolean
   }>({
     name: `read-accounts ${lock}`,
     text: `
-      select a.user_id, a.currency, a.balance, a.entry_count, a.may_overdraw
+      select a.user_id, a.currency, a.balance, a.held, a.entry_count, a.may_overdraw
       from ledger_accounts a
       join unnest($1::uuid[], $2::text[]) as d (user_id, currency) using (user_id, currency)
       order by a.user_id, a.currency
@@ -223,13 +273,9 @@ async function readAccounts(
     userId: row.user_id,
     currency: row.currency,
     balance: parseStored(row.balance, scaleOf(instruments, row.currency)),
+    held: row.held === '0' ? 0n : parseStored(row.held, scaleOf(instruments, row.currency)),
     entryCount: row.entry_count,
     mayOverdraw: row.may_overdraw || isFeeAccount.get(row.user_id) === true,
     isOpen: true,
   }))
-}
-
-/** The places of a currency; of one that is not known, which only refused calls name, the most there can be. */
-export function scaleOf(instruments: Instruments, currency: string | null): number {
-  return instruments.assets.get(currency ?? '')?.scale ?? MAX_SCALE
 }

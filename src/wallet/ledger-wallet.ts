@@ -7,10 +7,12 @@ import type { Clock } from '../clock.ts'
 import type { Instruments } from '../core/instruments.ts'
 import { type Database, isAway } from '../db.ts'
 import type { Logger } from '../log.ts'
-import { type LedgerCall, type LedgerOutcome, refuseRequest } from './ledger.ts'
+import { refuseRequest } from './ledger.ts'
 import { selectBalance, selectEntries, selectKeyRecord, selectTotals } from './ledger-books.ts'
 import { createLedgerPipeline } from './ledger-pipeline.ts'
-import type { BookedWallet, OperationDone, Outcome, ReversalDone, WalletLevel } from './wallet.ts'
+import { type LedgerCall, type LedgerOutcome, touchesHold } from './ledger-rows.ts'
+import { NO_HOLDS } from './protocol.ts'
+import type { BookedWallet, HoldState, OperationDone, Outcome, ReversalDone, WalletLevel } from './wallet.ts'
 
 export interface LedgerOptions {
   readonly database: Database
@@ -22,6 +24,8 @@ export interface LedgerOptions {
   readonly log: Logger
   /** What it offers; all of it by default. A ledger of level `basic` forgets refusals, as such wallets do. */
   readonly level?: WalletLevel
+  /** False: no holds either; they are offered from level `reversals` on. */
+  readonly holds?: boolean
 }
 
 /** The most that share a transaction, and how many are under way at once. */
@@ -33,6 +37,7 @@ const MOST_IN_CALL = 1000
 
 export function createLedgerWallet(options: LedgerOptions): BookedWallet {
   const { database, instruments, level = 'settlements' } = options
+  const holds = (options.holds ?? true) && level !== 'basic'
   let lastMs = 0
   /** Later than any answer before, so that an account's and a trade's entries stand in the order they were made. */
   const nextMs = (): number => {
@@ -45,10 +50,14 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
     CALLS_PER_TRANSACTION,
     TRANSACTIONS_AT_ONCE,
   )
-  const answer = async (call: LedgerCall): Promise<LedgerOutcome> => refuseRequest(call) ?? (await calls.add(call))
+  const answer = async (call: LedgerCall): Promise<LedgerOutcome> => {
+    if (!holds && touchesHold(call)) return { outcome: 'refused', ...NO_HOLDS }
+    return refuseRequest(call) ?? (await calls.add(call))
+  }
   return {
     capabilities: async () => ({
       level,
+      holds,
       batchMax: MOST_IN_CALL,
       settlementsMax: MOST_IN_CALL,
     }),
@@ -56,6 +65,8 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
     apply: operation => answer({ kind: 'operation', operation }) as Promise<Outcome<OperationDone>>,
     settle: settlement => answer({ kind: 'settlement', settlement }) as Promise<Outcome<null>>,
     reverse: key => answer({ kind: 'reversal', key }) as Promise<Outcome<ReversalDone>>,
+    hold: hold => answer({ kind: 'hold', hold }) as Promise<Outcome<HoldState>>,
+    release: release => answer({ kind: 'release', release }) as Promise<Outcome<HoldState>>,
     balance: (userId, currency) => selectBalance(database, instruments, userId, currency),
     keyRecord: key => selectKeyRecord(database, instruments, key),
     entries: query => selectEntries(database, instruments, query),

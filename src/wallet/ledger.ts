@@ -9,118 +9,27 @@
 import { hash } from 'node:crypto'
 import type { Asset } from '../core/market.ts'
 import { formatDecimal, MAX_SCALE } from '../core/money.ts'
-import { changeOf, keyFault, operationFault, type RequestFault, settlementFault } from './protocol.ts'
+import { AccountBook } from './account-book.ts'
+import { HoldBook } from './hold-book.ts'
 import type {
-  Entry,
-  Movement,
-  Operation,
-  OperationDone,
-  Outcome,
-  Reason,
-  ReversalDone,
-  SettlementCall,
-  Shortfall,
-  Totals,
-} from './wallet.ts'
-
-export type LedgerCall =
-  | { readonly kind: 'operation'; readonly operation: Operation }
-  | { readonly kind: 'settlement'; readonly settlement: SettlementCall }
-  | { readonly kind: 'reversal'; readonly key: string }
-
-export interface Account {
-  readonly userId: string
-  readonly currency: string
-  readonly balance: bigint
-  /** Entries so far; the next one's number is one more. */
-  readonly entryCount: bigint
-  /** The exchange's fee account, for rebates. */
-  readonly mayOverdraw: boolean
-  /** False until its first entry is written. */
-  readonly isOpen: boolean
-}
-
-/** What a key has done. */
-export interface OperationRow {
-  readonly key: string
-  readonly kind: 'debit' | 'credit' | 'settlement' | 'reversal'
-  readonly status: 'applied' | 'refused' | 'reversed' | 'cancelled'
-  readonly tradeId: string | null
-  readonly userId: string | null
-  readonly currency: string | null
-  readonly amount: bigint | null
-  readonly reason: Reason | null
-  readonly content: string | null
-  readonly balanceAfter: bigint | null
-  readonly code: string | null
-  readonly detail: string | null
-  readonly shortfall: Shortfall | null
-  readonly atMs: number
-}
-
-/** How the sums of a currency change. */
-export type TotalsChange = Omit<Totals, 'currency'>
-
-/** What is known before the calls. */
-export interface LedgerView {
-  readonly assets: ReadonlyMap<string, Asset>
-  /** One without entries has a balance of zero. */
-  account(userId: string, currency: string): Account
-  operation(key: string): OperationRow | undefined
-  /** The legs a settlement's key has moved, in order; asked for only where it is to be reversed. */
-  legsMoved(key: string): readonly Movement[]
-  /** False for a wallet of level 0: a refusal leaves no trace. */
-  readonly remembersRefusals: boolean
-}
-
-/** An account that was looked at; `after` is `before` where nothing moved on it. */
-export interface AccountChange {
-  readonly before: Account
-  readonly after: Account
-}
-
-/** What is known by account. Two maps, not one with joined keys: making those costs more than everything done with them. */
-export class AccountMap<Value> {
-  readonly #users = new Map<string, Map<string, Value>>()
-  #size = 0
-
-  get size(): number {
-    return this.#size
-  }
-
-  get(userId: string, currency: string): Value | undefined {
-    return this.#users.get(userId)?.get(currency)
-  }
-
-  set(userId: string, currency: string, value: Value): void {
-    let currencies = this.#users.get(userId)
-    if (currencies === undefined) {
-      currencies = new Map()
-      this.#users.set(userId, currencies)
-    }
-    if (!currencies.has(currency)) this.#size++
-    currencies.set(currency, value)
-  }
-
-  clear(): void {
-    this.#users.clear()
-    this.#size = 0
-  }
-
-  values(): readonly Value[] {
-    return [...this.#users.values()].flatMap(currencies => [...currencies.values()])
-  }
-}
-
-export interface LedgerChanges {
-  readonly accounts: readonly AccountChange[]
-  readonly newOperations: readonly OperationRow[]
-  readonly changedOperations: readonly OperationRow[]
-  readonly entries: readonly Entry[]
-  readonly totals: ReadonlyMap<string, TotalsChange>
-}
-
-export type LedgerOutcome = Outcome<OperationDone | ReversalDone | null>
+  LedgerCall,
+  LedgerChanges,
+  LedgerOutcome,
+  LedgerView,
+  OperationRow,
+  Refusal,
+  TotalsChange,
+} from './ledger-rows.ts'
+import {
+  changeOf,
+  holdFault,
+  keyFault,
+  operationFault,
+  type RequestFault,
+  releaseFault,
+  settlementFault,
+} from './protocol.ts'
+import type { Entry, Hold, HoldState, Movement, Operation, Reason, Release, SettlementCall } from './wallet.ts'
 
 /** The answer to a call that is not even looked at; null: it may be handed to `applyCalls`. */
 export function refuseRequest(call: LedgerCall): LedgerOutcome | null {
@@ -136,6 +45,10 @@ function requestFault(call: LedgerCall): RequestFault | null {
       return settlementFault(call.settlement)
     case 'reversal':
       return keyFault(call.key)
+    case 'hold':
+      return holdFault(call.hold)
+    case 'release':
+      return releaseFault(call.release)
   }
 }
 
@@ -154,16 +67,12 @@ interface Posting {
   readonly leg: number | null
 }
 
-interface Looked {
-  readonly before: Account
-  after: Account
-}
-
 /** The state while a list of calls is answered; nothing outside sees it before it is done. */
 class Batch {
   readonly #view: LedgerView
   readonly #nowMs: number
-  readonly #accounts = new AccountMap<Looked>()
+  readonly #accounts: AccountBook
+  readonly #holds: HoldBook
   readonly #operations = new Map<string, OperationRow>()
   readonly #new = new Set<string>()
   readonly #legs = new Map<string, readonly Movement[]>()
@@ -173,6 +82,8 @@ class Batch {
   constructor(view: LedgerView, nowMs: number) {
     this.#view = view
     this.#nowMs = nowMs
+    this.#accounts = new AccountBook(view)
+    this.#holds = new HoldBook(view, this.#accounts)
   }
 
   answer(call: LedgerCall): LedgerOutcome {
@@ -183,17 +94,22 @@ class Batch {
         return this.#settlement(call.settlement)
       case 'reversal':
         return this.#reversal(call.key)
+      case 'hold':
+        return this.#hold(call.hold)
+      case 'release':
+        return this.#release(call.release)
     }
   }
 
   changes(): LedgerChanges {
     const rows = [...this.#operations.values()]
     return {
-      accounts: this.#accounts.values(),
+      accounts: this.#accounts.changes(),
       newOperations: rows.filter(row => this.#new.has(row.key)),
       changedOperations: rows.filter(row => !this.#new.has(row.key)),
       entries: this.#entries,
       totals: this.#totals,
+      holds: this.#holds.changes(),
     }
   }
 
@@ -202,8 +118,11 @@ class Batch {
     const known = this.#known(operation.key)
     if (known !== undefined) return this.#repeated(known, isSameOperation(known, row))
     if (!this.#view.assets.has(operation.currency)) return this.#refuse(row, unknownCurrency(operation.currency))
-    const obstacle = this.#obstacle([operation])
+    const draws = this.#holds.drawsOf([operation])
+    if ('code' in draws) return this.#refuse(row, draws)
+    const obstacle = this.#accounts.obstacle([operation], draws)
     if (obstacle !== null) return this.#refuse(row, obstacle)
+    this.#holds.draw(draws)
     const balanceAfter = this.#post(
       operation.key,
       operation.tradeId,
@@ -220,14 +139,44 @@ class Batch {
     if (known !== undefined) return this.#repeated(known, known.kind === 'settlement' && known.content === row.content)
     const unknown = settlement.legs.find(leg => !this.#view.assets.has(leg.currency))
     if (unknown !== undefined) return this.#refuse(row, unknownCurrency(unknown.currency))
-    const obstacle = this.#obstacle(settlement.legs)
+    const draws = this.#holds.drawsOf(settlement.legs)
+    if ('code' in draws) return this.#refuse(row, draws)
+    const obstacle = this.#accounts.obstacle(settlement.legs, draws)
     if (obstacle !== null) return this.#refuse(row, obstacle)
+    this.#holds.draw(draws)
     settlement.legs.forEach((movement, leg) => {
       this.#post(settlement.key, settlement.tradeId, { movement, leg }, changeOf(movement))
     })
     this.#legs.set(settlement.key, settlement.legs)
     this.#keep(row)
     return { outcome: 'applied', replayed: false, done: null }
+  }
+
+  #hold(hold: Hold): LedgerOutcome {
+    const row = this.#holdRow(hold)
+    const known = this.#known(hold.key)
+    if (known !== undefined) return this.#repeated(known, isSameOperation(known, row))
+    if (!this.#view.assets.has(hold.currency)) return this.#refuse(row, unknownCurrency(hold.currency))
+    const placed = this.#holds.place(hold)
+    if ('code' in placed) return this.#refuse(row, placed)
+    this.#keep(row)
+    return { outcome: 'applied', replayed: false, done: placed }
+  }
+
+  #release(release: Release): LedgerOutcome {
+    const row = this.#releaseRow(release)
+    const known = this.#known(release.key)
+    if (known !== undefined) {
+      return this.#repeated(known, known.kind === 'release' && known.hold === row.hold && known.content === row.content)
+    }
+    const given = this.#holds.release(release)
+    if ('code' in given) {
+      return given.code === 'INVALID_AMOUNT' ? { outcome: 'refused', ...given } : this.#refuse(row, given)
+    }
+    const { released, state } = given
+    const { userId, currency, remaining } = state
+    this.#keep({ ...row, userId, currency, amount: released === 0n ? null : released, remaining })
+    return { outcome: 'applied', replayed: false, done: state }
   }
 
   #reversal(key: string): LedgerOutcome {
@@ -243,25 +192,48 @@ class Batch {
       this.#change({ ...known, status: 'cancelled' })
       return { outcome: 'applied', replayed: false, done: { status: 'cancelled' } }
     }
-    return this.#takeBack(known)
-  }
-
-  #takeBack(known: OperationRow): LedgerOutcome {
-    const postings = this.#postingsOf(known)
-    const opposite = postings.map(({ movement, leg }) => {
-      const type = movement.type === 'debit' ? ('credit' as const) : ('debit' as const)
-      // A deposit that is reversed leaves by the door it came in.
-      const isOutside = movement.reason === 'DEPOSIT' || movement.reason === 'WITHDRAWAL'
-      return { movement: { ...movement, type, reason: 'SETTLEMENT_ROLLBACK' as const }, leg, isOutside }
-    })
-    const obstacle = this.#obstacle(opposite.map(({ movement }) => movement))
+    const obstacle = this.#takeBack(known)
     // Not remembered: once the money is there again, the same reversal succeeds.
     if (obstacle !== null) return { outcome: 'refused', ...obstacle }
+    this.#change({ ...known, status: 'reversed' })
+    return { outcome: 'applied', replayed: false, done: { status: 'reversed' } }
+  }
+
+  /** Undoes what the key has done; why that can't be, or null. */
+  #takeBack(known: OperationRow): Refusal | null {
+    switch (known.kind) {
+      case 'hold':
+        this.#holds.takeBack(known.key)
+        return null
+      case 'release':
+        return this.#holds.takeBackRelease(known.hold ?? '', known.amount ?? 0n)
+      case 'debit':
+      case 'credit':
+      case 'settlement':
+      case 'reversal':
+        return this.#takeBackPostings(known)
+    }
+  }
+
+  #takeBackPostings(known: OperationRow): Refusal | null {
+    const postings = this.#postingsOf(known)
+    const opposite = postings.map(({ movement: { type: was, userId, currency, amount, reason }, leg }) => {
+      const type = was === 'debit' ? ('credit' as const) : ('debit' as const)
+      // A deposit that is reversed leaves by the door it came in.
+      const isOutside = reason === 'DEPOSIT' || reason === 'WITHDRAWAL'
+      // It names no hold: what a debit drew comes back as available.
+      const movement: Movement = { type, userId, currency, amount, reason: 'SETTLEMENT_ROLLBACK' }
+      return { movement, leg, isOutside }
+    })
+    const obstacle = this.#accounts.obstacle(
+      opposite.map(({ movement }) => movement),
+      [],
+    )
+    if (obstacle !== null) return obstacle
     for (const posting of opposite) {
       this.#post(known.key, known.tradeId, posting, changeOf(posting.movement), posting.isOutside)
     }
-    this.#change({ ...known, status: 'reversed' })
-    return { outcome: 'applied', replayed: false, done: { status: 'reversed' } }
+    return null
   }
 
   #postingsOf(known: OperationRow): readonly Posting[] {
@@ -270,7 +242,8 @@ class Batch {
       return legs.map((movement, leg) => ({ movement, leg }))
     }
     const { kind, userId, currency, amount, reason } = known
-    if (kind === 'reversal' || userId === null || currency === null || amount === null || reason === null) {
+    const isMovement = kind === 'debit' || kind === 'credit'
+    if (!isMovement || userId === null || currency === null || amount === null || reason === null) {
       throw new Error(`operation ${known.key} is applied, and does not say what it moved`)
     }
     return [{ movement: { type: kind, userId, currency, amount, reason }, leg: null }]
@@ -294,11 +267,13 @@ class Batch {
       return known.shortfall === null ? refused : { ...refused, amounts: known.shortfall }
     }
     const { balanceAfter, atMs } = known
-    return {
-      outcome: 'applied',
-      replayed: true,
-      done: balanceAfter === null ? null : { balanceAfter, appliedAtMs: atMs },
-    }
+    const done = balanceAfter === null ? this.#heldThen(known) : { balanceAfter, appliedAtMs: atMs }
+    return { outcome: 'applied', replayed: true, done }
+  }
+
+  /** The hold as its own call, or a release of it, left it; null: it was neither. */
+  #heldThen({ kind, key, hold, remaining }: OperationRow): HoldState | null {
+    return kind === 'hold' || kind === 'release' ? this.#holds.stateOf(hold ?? key, remaining) : null
   }
 
   #refuse(row: OperationRow, refusal: Refusal): LedgerOutcome {
@@ -309,26 +284,6 @@ class Batch {
     return { outcome: 'refused', ...refusal }
   }
 
-  /** Why the movements can't be made; checked on the sum per account, not movement by movement. */
-  #obstacle(movements: readonly Movement[]): Refusal | null {
-    const changes = new Map<Looked, bigint>()
-    for (const movement of movements) {
-      const looked = this.#account(movement.userId, movement.currency)
-      changes.set(looked, (changes.get(looked) ?? 0n) + changeOf(movement))
-    }
-    for (const [looked, change] of changes) {
-      const obstacle = this.#accountObstacle(looked, change)
-      if (obstacle !== null) return obstacle
-    }
-    return null
-  }
-
-  #accountObstacle({ after: { userId, currency, balance, mayOverdraw } }: Looked, change: bigint): Refusal | null {
-    if (change >= 0n || balance + change >= 0n || mayOverdraw) return null
-    const amounts: Shortfall = { currency, available: balance, required: -change }
-    return { code: 'INSUFFICIENT_BALANCE', detail: `not enough ${currency} in account ${userId}`, amounts }
-  }
-
   #post(
     key: string,
     tradeId: string | null,
@@ -337,11 +292,11 @@ class Batch {
     isReversedOutside = false,
   ): bigint {
     const { userId, currency, reason } = movement
-    const looked = this.#account(userId, currency)
+    const looked = this.#accounts.look(userId, currency)
     const balanceAfter = looked.after.balance + amount
     const seq = looked.after.entryCount + 1n
-    const { mayOverdraw } = looked.after
-    looked.after = { userId, currency, balance: balanceAfter, entryCount: seq, mayOverdraw, isOpen: true }
+    const { held, mayOverdraw } = looked.after
+    looked.after = { userId, currency, balance: balanceAfter, held, entryCount: seq, mayOverdraw, isOpen: true }
     this.#entries.push({ userId, currency, seq, key, leg, tradeId, amount, balanceAfter, reason, atMs: this.#nowMs })
     this.#count(currency, reason, amount, isReversedOutside)
     return balanceAfter
@@ -359,16 +314,6 @@ class Batch {
     else sums.clearing -= amount
   }
 
-  #account(userId: string, currency: string): Looked {
-    let looked = this.#accounts.get(userId, currency)
-    if (looked === undefined) {
-      const before = this.#view.account(userId, currency)
-      looked = { before, after: before }
-      this.#accounts.set(userId, currency, looked)
-    }
-    return looked
-  }
-
   #known(key: string): OperationRow | undefined {
     return this.#operations.get(key) ?? this.#view.operation(key)
   }
@@ -382,7 +327,7 @@ class Batch {
     this.#operations.set(row.key, row)
   }
 
-  #operationRow({ key, type, tradeId, userId, currency, amount, reason }: Operation): OperationRow {
+  #operationRow({ key, type, tradeId, userId, currency, amount, reason, hold }: Operation): OperationRow {
     return {
       ...NOTHING,
       key,
@@ -393,8 +338,18 @@ class Batch {
       currency,
       amount,
       reason,
+      hold: hold ?? null,
       atMs: this.#nowMs,
     }
+  }
+
+  #holdRow({ key, userId, currency, amount }: Hold): OperationRow {
+    return { ...NOTHING, key, kind: 'hold', status: 'applied', userId, currency, amount, atMs: this.#nowMs }
+  }
+
+  #releaseRow({ key, hold, amountAtto }: Release): OperationRow {
+    const content = amountAtto === null ? 'all' : formatDecimal(amountAtto, MAX_SCALE)
+    return { ...NOTHING, key, kind: 'release', status: 'applied', hold, content, atMs: this.#nowMs }
   }
 
   #settlementRow({ key, tradeId, legs }: SettlementCall): OperationRow {
@@ -403,8 +358,6 @@ class Batch {
   }
 }
 
-type Refusal = { readonly code: string; readonly detail: string; readonly amounts?: Shortfall }
-
 const NOTHING = {
   tradeId: null,
   userId: null,
@@ -412,7 +365,9 @@ const NOTHING = {
   amount: null,
   reason: null,
   content: null,
+  hold: null,
   balanceAfter: null,
+  remaining: null,
   code: null,
   detail: null,
   shortfall: null,
@@ -429,15 +384,17 @@ function isSameOperation(known: OperationRow, given: OperationRow): boolean {
     known.currency === given.currency &&
     known.amount === given.amount &&
     known.reason === given.reason &&
-    known.tradeId === given.tradeId
+    known.tradeId === given.tradeId &&
+    known.hold === given.hold
   )
 }
 
 /** What a repeated settlement must match: the SHA-256 of its trade and legs, in order, by value: a scale may grow. */
 function contentOf(tradeId: string, legs: readonly Movement[], assets: ReadonlyMap<string, Asset>): string {
-  const said = legs.map(({ type, userId, amount, currency, reason }) => {
+  const said = legs.map(({ type, userId, amount, currency, reason, hold }) => {
     const value = formatDecimal(amount, assets.get(currency)?.scale ?? MAX_SCALE)
-    return `${type} ${userId} ${value} ${currency} ${reason}`
+    const movement = `${type} ${userId} ${value} ${currency} ${reason}`
+    return hold === undefined ? movement : `${movement} ${hold}`
   })
   return hash('sha256', `${tradeId}\n${said.join('\n')}`, 'base64url')
 }

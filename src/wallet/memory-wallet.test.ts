@@ -1,12 +1,23 @@
 import { describe, expect, test } from 'vitest'
+import { holdsSuite } from '../../test/suites/holds.ts'
 import { walletSuite } from '../../test/suites/wallet.ts'
 import { ASSETS, BUYER, FEES } from '../../test/support/trades.ts'
 import { systemClock } from '../clock.ts'
 import { createMemoryWallet, type FaultScript } from './memory-wallet.ts'
+import type { WalletLevel } from './wallet.ts'
 
 const clock = systemClock()
 
-walletSuite('the memory wallet', async level => createMemoryWallet({ assets: ASSETS, clock, feeUserId: FEES, level }))
+const make = async (level: WalletLevel) => createMemoryWallet({ assets: ASSETS, clock, feeUserId: FEES, level })
+walletSuite('the memory wallet', make)
+holdsSuite('the memory wallet', make)
+
+test('a wallet may be made without holds, whatever its level', async () => {
+  const wallet = createMemoryWallet({ assets: ASSETS, clock, feeUserId: FEES, holds: false })
+  expect(await wallet.capabilities()).toMatchObject({ level: 'settlements', holds: false })
+  const hold = { key: 'h', userId: BUYER, currency: 'USDT', amount: 1n }
+  expect(await wallet.hold(hold)).toMatchObject({ outcome: 'refused', code: 'INVALID_REQUEST' })
+})
 
 describe('faults', () => {
   const credit = {

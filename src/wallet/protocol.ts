@@ -1,5 +1,5 @@
 import { ASSET_CODE } from '../core/market.ts'
-import type { Movement, Operation, SettlementCall } from './wallet.ts'
+import type { Hold, Movement, Operation, Release, SettlementCall } from './wallet.ts'
 
 /** Why a request is not even looked at: nothing of it is remembered (wallet-protocol.md, "Common to all calls"). */
 export interface RequestFault {
@@ -46,11 +46,35 @@ export function settlementFault(settlement: SettlementCall): RequestFault | null
   return null
 }
 
-function movementFault({ userId, currency, amount }: Movement): RequestFault | null {
+export function holdFault(hold: Hold): RequestFault | null {
+  return keyFault(hold.key) ?? amountFault(hold)
+}
+
+export function releaseFault({ key, hold, amountAtto }: Release): RequestFault | null {
+  return keyFault(key) ?? keyFault(hold) ?? (amountAtto === null || amountAtto > 0n ? null : NO_AMOUNT)
+}
+
+function movementFault(movement: Movement): RequestFault | null {
+  const { hold, type } = movement
+  if (hold === undefined) return amountFault(movement)
+  if (type === 'credit') return { code: 'INVALID_REQUEST', detail: 'a credit draws on no hold' }
+  return keyFault(hold) ?? amountFault(movement)
+}
+
+function amountFault({
+  userId,
+  currency,
+  amount,
+}: Pick<Movement, 'userId' | 'currency' | 'amount'>): RequestFault | null {
   if (!ASSET_CODE.test(currency)) return { code: 'INVALID_REQUEST', detail: 'currency is not an asset code' }
   if (!UUID.test(userId)) return { code: 'INVALID_REQUEST', detail: 'user_id is not a UUID' }
-  return amount > 0n ? null : { code: 'INVALID_AMOUNT', detail: 'an amount is above zero' }
+  return amount > 0n ? null : NO_AMOUNT
 }
+
+const NO_AMOUNT: RequestFault = { code: 'INVALID_AMOUNT', detail: 'an amount is above zero' }
+
+/** Of a wallet that has no holds: a call that names one is not understood. */
+export const NO_HOLDS: RequestFault = { code: 'INVALID_REQUEST', detail: 'this wallet has no holds' }
 
 /** What a movement adds to its account. */
 export function changeOf({ type, amount }: Pick<Movement, 'type' | 'amount'>): bigint {

@@ -18,6 +18,8 @@ export interface Movement {
   readonly currency: string
   readonly amount: bigint
   readonly reason: Reason
+  /** Of a debit: the key of a hold on its account, which it draws on first; the rest is taken of what is available. */
+  readonly hold?: string
 }
 
 /** One movement under a key of its own; the same key moves money once, however often it is called. */
@@ -32,6 +34,24 @@ export interface SettlementCall {
   readonly key: string
   readonly tradeId: string
   readonly legs: readonly Movement[]
+}
+
+/** Sets funds aside: out of what is available into what is held. `amount` is above zero, in the smallest unit. */
+export interface Hold {
+  readonly key: string
+  readonly userId: string
+  readonly currency: string
+  readonly amount: bigint
+}
+
+/** Gives back what remains of a hold, or a part of it. */
+export interface Release {
+  /** Of this call. */
+  readonly key: string
+  /** The key of the hold. */
+  readonly hold: string
+  /** In units of 10^-18 (`MAX_SCALE`), since the call does not name the currency; null: all that remains, be it nothing. */
+  readonly amountAtto: bigint | null
 }
 
 /**
@@ -83,13 +103,24 @@ export interface ReversalDone {
   readonly status: 'reversed' | 'cancelled'
 }
 
+/** A hold as a call left it: `remaining` of `amount` is still set aside; at zero it is closed. */
+export interface HoldState {
+  readonly userId: string
+  readonly currency: string
+  readonly amount: bigint
+  readonly remaining: bigint
+}
+
 export interface Capabilities {
   readonly level: WalletLevel
+  /** Whether funds can be set aside, and debits name the hold they draw on. */
+  readonly holds: boolean
   /** The most operations and settlements one call may carry. */
   readonly batchMax: number
   readonly settlementsMax: number
 }
 
+/** `total` is `available` + `held`. */
 export interface Balance {
   readonly userId: string
   readonly currency: string
@@ -113,13 +144,17 @@ export interface Wallet {
 /** What a key has done, and what its first call was answered; `refused` only where refusals are remembered. */
 export interface KeyRecord {
   readonly key: string
-  readonly kind: 'debit' | 'credit' | 'settlement' | 'reversal'
+  readonly kind: 'debit' | 'credit' | 'settlement' | 'reversal' | 'hold' | 'release'
   readonly status: 'applied' | 'refused' | 'reversed' | 'cancelled'
   readonly tradeId: string | null
   /** Of a debit or credit. */
   readonly movement: Movement | null
   /** Of a debit or credit that was applied. */
   readonly balanceAfter: bigint | null
+  /** The hold that a release names. */
+  readonly hold: string | null
+  /** Of a hold: as it stands now, also when it was refused (nothing remains); of a release that was applied: as it left it. */
+  readonly held: HoldState | null
   /** Why the call was refused; it stays when the key is cancelled. */
   readonly refusal: { readonly code: string; readonly detail: string; readonly amounts: Shortfall | null } | null
   readonly atMs: number
@@ -165,6 +200,16 @@ export interface Totals {
 /** A wallet whose books can be read back (wallet-protocol.md, "Reading back"). */
 export interface BookedWallet extends Wallet {
   apply(operation: Operation): Promise<Outcome<OperationDone>>
+  /**
+   * Refused where less is available (`INSUFFICIENT_BALANCE`), also of the fee account: what is not there can't be set aside.
+   * A reversal of its key gives back what remains, and from then on nothing can be drawn from it.
+   */
+  hold(hold: Hold): Promise<Outcome<HoldState>>
+  /**
+   * Refused where there is no such hold (`HOLD_NOT_FOUND`: never seen, refused or reversed) or less remains (`HOLD_EXCEEDED`).
+   * Repeated under its key it says what it left then. A reversal of its key sets the funds aside again, if they are there.
+   */
+  release(release: Release): Promise<Outcome<HoldState>>
   keyRecord(key: string): Promise<KeyRecord | null>
   entries(query: EntryQuery): Promise<readonly Entry[]>
   /** One for each currency known, in order of their codes. */

@@ -165,7 +165,10 @@ test('requests of another form are 400 with a pointer to each fault', async () =
     ['credit', { currency: '💸' }],
     ['credit', { currency: 'usdt' }],
     ['credit', { currency: '__proto__' }],
-    ['debit', { reason: 'WITHDRAWAL', hold: 'h1' }],
+    ['credit', { hold: 'h1' }],
+    ['debit', { reason: 'WITHDRAWAL', hold: '' }],
+    ['debit', { reason: 'WITHDRAWAL', hold: null }],
+    ['debit', { reason: 'WITHDRAWAL', hold: 'x'.repeat(129) }],
   ] as const) {
     const answer = await send(type, operation(user, change))
     expect(answer, JSON.stringify(change)).toMatchObject({ status: 400, body: { code: 'INVALID_REQUEST' } })
@@ -528,7 +531,7 @@ test('capabilities', async () => {
   expect(body).toEqual({
     protocol: 1,
     levels: ['basic', 'reversals', 'batch', 'settlements'],
-    holds: false,
+    holds: true,
     batch: { max: expect.any(Number) },
     settlements: { max: expect.any(Number) },
     currencies: expect.arrayContaining([

@@ -15,6 +15,7 @@ import type { BookedWallet, Wallet, WalletLevel } from '../../src/wallet/wallet.
 import { walletSuite } from '../suites/wallet.ts'
 import { authenticate } from '../support/api.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { emptyLedger } from '../support/empty-ledger.ts'
 import { expectSettledOnce } from '../support/settled-once.ts'
 import { ASSETS, BUYER, FEES, makeTrade, SELLER } from '../support/trades.ts'
 import { openUnsteadyServer } from '../support/unsteady-server.ts'
@@ -49,10 +50,7 @@ describe('the port', () => {
   afterAll(() => db.drop())
 
   async function make(level: WalletLevel): Promise<BookedWallet> {
-    await db.database.query(`
-      alter table ledger_entries disable trigger ledger_entries_append_only;
-      truncate ledger_accounts, ledger_operations, ledger_entries, ledger_totals;
-      alter table ledger_entries enable trigger ledger_entries_append_only`)
+    await emptyLedger(db.database)
     const { app, books } = serverOf(db, level)
     const url = await app.listen({ host: '127.0.0.1', port: 0 })
     const http = createHttpWallet({ url, token: 'operator-key', instruments: { assets }, timeoutMs: 5000, clock, log })

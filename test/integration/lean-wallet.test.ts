@@ -88,6 +88,7 @@ const TRADE = '00000000-0000-4000-9000-00000000aaaa'
 const KEYED = (key: string) => ({ ...bearer('operator'), 'idempotency-key': key })
 const OPERATION = { user_id: BUYER, currency: 'USDT', amount: '100', reason: 'DEPOSIT' }
 const LEG = { user_id: BUYER, currency: 'USDT', amount: '1', reason: 'TRADE_SETTLEMENT' }
+const HELD = { user_id: BUYER, currency: 'USDT', amount: '2' }
 const AUTH = bearer('operator')
 
 const credit = (body: unknown, key = 'k', more: Readonly<Record<string, string>> = {}): string =>
@@ -114,7 +115,8 @@ const CORPUS: readonly (readonly [string, string])[] = [
   ['no trade', credit({ ...OPERATION, reason: 'TRADE_SETTLEMENT' }, 'no trade')],
   ['a withdrawal in', credit({ ...OPERATION, reason: 'WITHDRAWAL' }, 'wrong way')],
   ['everything wrong', credit({ user_id: 'me', currency: 7, reason: 'GIFT', extra: 1, 'a/b~c': 2 }, 'wrong')],
-  ['a field too much', credit({ ...OPERATION, hold: 'h' }, 'hold')],
+  ['a field too much', credit({ ...OPERATION, holds: 'h' }, 'more')],
+  ['a credit that names a hold', credit({ ...OPERATION, hold: 'h' }, 'hold')],
   ['no body', credit(undefined, 'empty')],
   ['an empty body', credit('', 'empty', { 'content-length': '0' })],
   ['no JSON', credit('{', 'broken')],
@@ -152,6 +154,15 @@ const CORPUS: readonly (readonly [string, string])[] = [
     post('/v1/credits', OPERATION, { ...KEYED('bearer'), authorization: 'bearer   operator-key' }),
   ],
   ['too small a role', post('/v1/credits', OPERATION, { ...bearer('viewer'), 'idempotency-key': 'x' })],
+  ['a hold', post('/v1/holds', HELD, KEYED('h'))],
+  ['a hold again', post('/v1/holds', HELD, KEYED('h'))],
+  ['a debit on it', post('/v1/debits', { ...LEG, trade_id: TRADE, hold: 'h' }, KEYED('drawn'))],
+  ['a debit on none', post('/v1/debits', { ...LEG, trade_id: TRADE, hold: 'none' }, KEYED('drawn on none'))],
+  ['its balance', get(`/v1/balances/${BUYER}/USDT`)],
+  ['a release', post('/v1/holds/release', { key: 'h', amount: '0.5' }, KEYED('r'))],
+  ['a release of too much', post('/v1/holds/release', { key: 'h', amount: '5' }, KEYED('rr'))],
+  ['a release without a key', post('/v1/holds/release', { key: 'h' })],
+  ['a release of the rest', post('/v1/holds/release', { key: 'h' }, KEYED('rest'))],
   ['a reversal', post('/v1/reversals', { key: `${TRADE}:0:buyer-debit`, reason: 'SETTLEMENT_ROLLBACK' })],
   ['a reversal again', post('/v1/reversals', { key: `${TRADE}:0:buyer-debit` })],
   ['the original after it', post('/v1/debits', { ...LEG, trade_id: TRADE }, KEYED(`${TRADE}:0:buyer-debit`))],

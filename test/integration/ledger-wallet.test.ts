@@ -6,8 +6,10 @@ import { migrate } from '../../src/migrate.ts'
 import { createLedgerWallet } from '../../src/wallet/ledger-wallet.ts'
 import { createMemoryWallet } from '../../src/wallet/memory-wallet.ts'
 import type { Operation, WalletLevel } from '../../src/wallet/wallet.ts'
+import { holdsSuite } from '../suites/holds.ts'
 import { walletSuite, walletsAgree } from '../suites/wallet.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { emptyLedger as emptyBooks } from '../support/empty-ledger.ts'
 import { ASSETS, BUYER, FEES, SELLER } from '../support/trades.ts'
 
 const clock = systemClock()
@@ -31,14 +33,12 @@ const ledger = (level?: WalletLevel) =>
   })
 
 async function emptyLedger(level: WalletLevel) {
-  await db.database.query(`
-    alter table ledger_entries disable trigger ledger_entries_append_only;
-    truncate ledger_accounts, ledger_operations, ledger_entries, ledger_totals;
-    alter table ledger_entries enable trigger ledger_entries_append_only`)
+  await emptyBooks(db.database)
   return ledger(level)
 }
 
 walletSuite('the ledger on PostgreSQL', emptyLedger)
+holdsSuite('the ledger on PostgreSQL', emptyLedger)
 const reference = async (level: WalletLevel) => createMemoryWallet({ assets: ASSETS, clock, feeUserId: FEES, level })
 walletsAgree('the ledger on PostgreSQL', async level => [await emptyLedger(level)], reference)
 walletsAgree('the ledger of three processes', async level => [await emptyLedger(level), ledger(), ledger()], reference)

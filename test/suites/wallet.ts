@@ -426,11 +426,22 @@ export function walletsAgree(
     const amount = fc.bigInt({ min: 1n, max: 12n })
     const key = fc.nat({ max: 11 }).map(at => `key-${at}`)
     const type = fc.constantFrom('debit' as const, 'credit' as const)
+    const isOutside = fc.boolean()
+    const hold = fc.option(key, { freq: 2 })
+    // Holds that meet debits of their own account, whose keys are nobody else's.
+    const at = fc.nat({ max: 3 })
     const call = fc.oneof(
-      fc.record({ kind: fc.constant('apply' as const), key, type, user, currency, amount, isOutside: fc.boolean() }),
-      fc.record({ kind: fc.constant('settle' as const), key, from: user, to: user, currency, amount }),
+      fc.record({ kind: fc.constant('apply' as const), key, type, user, currency, amount, isOutside, hold }),
+      fc.record({ kind: fc.constant('settle' as const), key, from: user, to: user, currency, amount, hold }),
       fc.record({ kind: fc.constant('reverse' as const), key }),
+      fc.record({ kind: fc.constant('hold' as const), key, user, currency, amount }),
+      fc.record({ kind: fc.constant('release' as const), key, of: key, amount: fc.option(amount) }),
+      fc.record({ kind: fc.constant('own hold' as const), at, amount }),
+      fc.record({ kind: fc.constant('own debit' as const), key, at, amount }),
+      fc.record({ kind: fc.constant('own release' as const), key, at, amount: fc.option(amount) }),
+      fc.record({ kind: fc.constant('own reversal' as const), at }),
     )
+    const ownHold = (at: number) => ({ key: `hold-${at}`, userId: at % 2 === 0 ? BUYER : SELLER, currency: 'USDT' })
     const property = fc.asyncProperty(fc.array(call, { maxLength: 40 }), fc.boolean(), async (calls, together) => {
       const [wallets, reference] = [await make('settlements'), await makeReference('settlements')]
       const [wallet] = wallets
@@ -441,18 +452,42 @@ export function walletsAgree(
             const outside = each.type === 'debit' ? ('WITHDRAWAL' as const) : ('DEPOSIT' as const)
             const reason = each.isOutside ? outside : ('TRADE_SETTLEMENT' as const)
             const { key, type, currency, amount } = each
-            return await on.apply({ key, tradeId: TRADE, type, userId: each.user, currency, amount, reason })
+            const operation = { key, tradeId: TRADE, type, userId: each.user, currency, amount, reason }
+            return await on.apply(each.hold === null ? operation : { ...operation, hold: each.hold })
           }
           case 'settle': {
             const leg = { currency: each.currency, amount: each.amount, reason: 'TRADE_SETTLEMENT' } as const
+            const debited = { ...leg, type: 'debit', userId: each.from } as const
             const legs = [
-              { ...leg, type: 'debit', userId: each.from },
+              each.hold === null ? debited : { ...debited, hold: each.hold },
               { ...leg, type: 'credit', userId: each.to },
             ] as const
             return await on.settle({ key: each.key, tradeId: TRADE, legs })
           }
           case 'reverse':
             return await on.reverse(each.key)
+          case 'hold': {
+            const { key, user: userId, currency, amount } = each
+            return await on.hold({ key, userId, currency, amount })
+          }
+          case 'release': {
+            const amountAtto = each.amount === null ? null : each.amount * 10n ** 10n
+            return await on.release({ key: each.key, hold: each.of, amountAtto })
+          }
+          case 'own hold':
+            return await on.hold({ ...ownHold(each.at), amount: each.amount })
+          case 'own debit': {
+            const { key: hold, ...account } = ownHold(each.at)
+            const { key, amount } = each
+            const operation = { key, tradeId: TRADE, type: 'debit', ...account, amount, hold } as const
+            return await on.apply({ ...operation, reason: 'TRADE_SETTLEMENT' })
+          }
+          case 'own release': {
+            const amountAtto = each.amount === null ? null : each.amount * 10n ** 10n
+            return await on.release({ key: each.key, hold: ownHold(each.at).key, amountAtto })
+          }
+          case 'own reversal':
+            return await on.reverse(ownHold(each.at).key)
         }
       }
       const answersOf = async (ons: readonly BookedWallet[]): Promise<readonly unknown[]> => {
@@ -462,8 +497,20 @@ export function walletsAgree(
         for (const [at, each] of calls.entries()) answers.push(await run(ons[at % ons.length] as BookedWallet, each))
         return answers
       }
+      for (const on of [wallet, reference]) {
+        for (const userId of [BUYER, SELLER]) {
+          const funds = { key: `funds ${userId}`, tradeId: null, userId, currency: 'USDT', amount: 20n } as const
+          await on.apply({ ...funds, type: 'credit', reason: 'DEPOSIT' })
+        }
+      }
       expect((await answersOf(wallets)).map(withoutWords)).toEqual((await answersOf([reference])).map(withoutWords))
       expect(await wallet.totals()).toEqual(await reference.totals())
+      for (let at = 0; at <= 11; at++) {
+        for (const used of [`key-${at}`, `hold-${at}`]) {
+          const [record, wanted] = [await wallet.keyRecord(used), await reference.keyRecord(used)]
+          expect(withoutWords(record)).toEqual(withoutWords(wanted))
+        }
+      }
       for (const userId of users) {
         for (const code of ['BTC', 'USDT']) {
           expect(await wallet.balance(userId, code)).toEqual(await reference.balance(userId, code))
@@ -481,7 +528,7 @@ export function walletsAgree(
 function withoutWords(answer: unknown): unknown {
   return JSON.parse(
     JSON.stringify(answer, (name, value) => {
-      if (name === 'detail' || name === 'appliedAtMs') return undefined
+      if (name === 'detail' || name === 'appliedAtMs' || name === 'atMs') return undefined
       return typeof value === 'bigint' ? `${value}` : value
     }),
   )

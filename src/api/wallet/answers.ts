@@ -1,11 +1,11 @@
 /** From the wallet's outcomes to the protocol's JSON. */
 import type { FastifyBaseLogger } from 'fastify'
 import { formatDecimal } from '../../core/money.ts'
-import type { Operation, OperationDone, Outcome, Shortfall } from '../../wallet/wallet.ts'
+import type { HoldState, Operation, OperationDone, Outcome, Shortfall } from '../../wallet/wallet.ts'
 import type { Problem } from '../contract.ts'
 import { formatInstant } from '../instant.ts'
 import { knownCode, problemOf } from '../problem.ts'
-import type { OperationView } from './contract.ts'
+import type { HoldView, OperationView } from './contract.ts'
 import { type Assets, scaleOf } from './reading.ts'
 
 export function viewOperation(
@@ -22,6 +22,25 @@ export function viewOperation(
     status: 'applied',
     balance_after: formatDecimal(done.balanceAfter, scale),
     applied_at: formatInstant(done.appliedAtMs),
+    replayed,
+  }
+}
+
+/** @param key of the hold. */
+export function viewHold(
+  key: string,
+  { done, replayed }: Outcome<HoldState> & { readonly outcome: 'applied' },
+  assets: Assets,
+): HoldView {
+  const { userId, currency, amount, remaining } = done
+  const scale = scaleOf(assets, currency)
+  return {
+    key,
+    user_id: userId,
+    currency,
+    amount: formatDecimal(amount, scale),
+    remaining: formatDecimal(remaining, scale),
+    status: remaining === 0n ? 'closed' : 'open',
     replayed,
   }
 }

@@ -7,14 +7,17 @@ import type { Static } from 'typebox'
 import { formatDecimal } from '../../core/money.ts'
 import type { Problem } from '../contract.ts'
 import { problemOf } from '../problem.ts'
-import { problemOfOutcome, viewOperation } from './answers.ts'
+import { problemOfOutcome, viewHold, viewOperation } from './answers.ts'
 import {
   type BalanceParams,
   type BalanceView,
   type BatchResult,
+  type HoldBody,
+  type HoldView,
   type OperationBody,
   OperationItem,
   type OperationView,
+  type ReleaseBody,
   ReversalItem,
   type ReversalView,
   SettlementItem,
@@ -22,7 +25,7 @@ import {
 } from './contract.ts'
 import { type Check, refusedItem } from './items.ts'
 import type { WalletServices } from './plugin.ts'
-import { readOperation, readSettlement, scaleOf } from './reading.ts'
+import { readHold, readOperation, readRelease, readSettlement, scaleOf } from './reading.ts'
 
 /** What a call needs besides its body. */
 export interface Calling extends WalletServices {
@@ -44,6 +47,31 @@ export async function applyOperation(
   if (outcome.outcome !== 'applied') return { problem: problemOfOutcome(outcome, assets, log) }
   const view = viewOperation(read.value, outcome, scaleOf(assets, read.value.currency))
   return { body: view, isReplayed: outcome.replayed }
+}
+
+export async function placeHold(
+  body: HoldBody,
+  key: string,
+  { wallet, assets, log }: Calling,
+): Promise<Said<HoldView>> {
+  const read = readHold(body, key, assets)
+  if ('problem' in read) return read
+  const outcome = await wallet.hold(read.value)
+  if (outcome.outcome !== 'applied') return { problem: problemOfOutcome(outcome, assets, log) }
+  return { body: viewHold(key, outcome, assets), isReplayed: outcome.replayed }
+}
+
+/** @param key of the call. */
+export async function releaseHold(
+  body: ReleaseBody,
+  key: string,
+  { wallet, assets, log }: Calling,
+): Promise<Said<HoldView>> {
+  const read = readRelease(body, key)
+  if ('problem' in read) return read
+  const outcome = await wallet.release(read.value)
+  if (outcome.outcome !== 'applied') return { problem: problemOfOutcome(outcome, assets, log) }
+  return { body: viewHold(body.key, outcome, assets), isReplayed: outcome.replayed }
 }
 
 export async function reverseKey(key: string, { wallet, assets, log }: Calling): Promise<Said<ReversalView>> {

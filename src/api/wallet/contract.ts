@@ -19,9 +19,15 @@ export const KeyParams = Type.Object({ key: Type.String(KEY) }, CLOSED)
 
 // What moves
 
+const HoldKey = Type.Optional(
+  Type.String({
+    ...KEY,
+    description: 'Of a debit: the hold it draws on first; the rest is taken of what is available.',
+  }),
+)
 const MOVEMENT = { user_id: Uuid, currency: Currency, amount: Amount, reason: Type.Enum([...REASONS]) }
 
-export const OperationBody = Type.Object({ ...MOVEMENT, trade_id: Type.Optional(Uuid) }, CLOSED)
+export const OperationBody = Type.Object({ ...MOVEMENT, trade_id: Type.Optional(Uuid), hold: HoldKey }, CLOSED)
 export type OperationBody = Static<typeof OperationBody>
 
 const REVERSAL = { key: Type.String(KEY), reason: Type.Optional(Type.Enum(['SETTLEMENT_ROLLBACK'])) }
@@ -29,17 +35,27 @@ export const ReversalBody = Type.Object(REVERSAL, CLOSED)
 
 /** An operation of a batch names its kind and its key. */
 export const OperationItem = Type.Object(
-  { type: Type.Enum(['debit', 'credit']), key: Key, ...MOVEMENT, trade_id: Type.Optional(Uuid) },
+  { type: Type.Enum(['debit', 'credit']), key: Key, ...MOVEMENT, trade_id: Type.Optional(Uuid), hold: HoldKey },
   CLOSED,
 )
 export const ReversalItem = Type.Object({ type: Type.Enum(['reversal']), ...REVERSAL }, CLOSED)
 
-const Leg = Type.Object({ type: Type.Enum(['debit', 'credit']), ...MOVEMENT }, CLOSED)
+const Leg = Type.Object({ type: Type.Enum(['debit', 'credit']), ...MOVEMENT, hold: HoldKey }, CLOSED)
 export const SettlementItem = Type.Object(
   { key: Key, trade_id: Uuid, legs: Type.Array(Leg, { maxItems: 100 }) },
   CLOSED,
 )
 export type SettlementItem = Static<typeof SettlementItem>
+
+export const HoldBody = Type.Object({ user_id: Uuid, currency: Currency, amount: Amount }, CLOSED)
+export type HoldBody = Static<typeof HoldBody>
+
+/** Without an amount all that remains is released, be it nothing. */
+export const ReleaseBody = Type.Object(
+  { key: Type.String({ ...KEY, description: 'Of the hold.' }), amount: Type.Optional(Amount) },
+  CLOSED,
+)
+export type ReleaseBody = Static<typeof ReleaseBody>
 
 /** Each item stands alone, so that a malformed one costs only itself: here it may be anything. */
 export const BatchBody = Type.Object({ operations: Type.Array(Type.Unknown()) }, CLOSED)
@@ -66,6 +82,18 @@ export const OperationView = Type.Object({
   replayed: Type.Boolean(),
 })
 export type OperationView = Static<typeof OperationView>
+
+/** The hold as the call left it. */
+export const HoldView = Type.Object({
+  key: Type.String({ description: 'Of the hold.' }),
+  user_id: Type.String(),
+  currency: Type.String(),
+  amount: Type.String({ description: 'What was set aside at first.' }),
+  remaining: Type.String({ description: 'What is still set aside: neither drawn nor released.' }),
+  status: Type.Enum(['open', 'closed'], { description: 'Closed: nothing remains.' }),
+  replayed: Type.Boolean(),
+})
+export type HoldView = Static<typeof HoldView>
 
 export const ReversalView = Type.Object({
   key: Type.String(),
@@ -98,15 +126,17 @@ const SettlementResult = Type.Object({
 export type SettlementResult = Static<typeof SettlementResult>
 export const SettlementResults = Type.Object({ results: Type.Array(SettlementResult) })
 
-/** The first answer with what the key stands at now; fields of what the key never was are left out. */
+/** The first answer with what the key, or the hold it placed, stands at now; fields of what the key never was are left out. */
 export const KeyView = Type.Object({
   key: Type.String(),
-  type: Type.Enum(['debit', 'credit', 'settlement', 'reversal']),
+  type: Type.Enum(['debit', 'credit', 'settlement', 'reversal', 'hold', 'release']),
   trade_id: orNull(Type.String()),
   user_id: Type.Optional(Type.String()),
   currency: Type.Optional(Type.String()),
   amount: Type.Optional(Type.String()),
   reason: Type.Optional(Type.Enum([...REASONS])),
+  hold: Type.Optional(Type.String({ description: 'That a debit or a release names.' })),
+  remaining: Type.Optional(Type.String({ description: 'Of a hold: now; of a release: what it left.' })),
   status: Type.Enum(['applied', 'refused', 'reversed', 'cancelled']),
   balance_after: Type.Optional(Type.String()),
   applied_at: Type.Optional(Type.String({ format: 'date-time' })),

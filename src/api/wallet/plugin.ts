@@ -5,6 +5,8 @@ import { balanceShowRoute } from './routes/balance-show.ts'
 import { batchApplyRoute } from './routes/batch-apply.ts'
 import { capabilitiesShowRoute, reaches } from './routes/capabilities-show.ts'
 import { entriesListRoute } from './routes/entries-list.ts'
+import { holdPlaceRoute } from './routes/hold-place.ts'
+import { holdReleaseRoute } from './routes/hold-release.ts'
 import { keyReverseRoute } from './routes/key-reverse.ts'
 import { keyShowRoute } from './routes/key-show.ts'
 import { operationApplyRoutes } from './routes/operation-apply.ts'
@@ -24,7 +26,7 @@ export interface WalletServices {
  * client tells.
  */
 export async function walletRoutes(app: App, services: WalletServices): Promise<void> {
-  const { level, batchMax, settlementsMax } = await services.wallet.capabilities()
+  const { level, holds, batchMax, settlementsMax } = await services.wallet.capabilities()
   operationApplyRoutes(app, services)
   balanceShowRoute(app, services)
   if (!reaches(level, 'reversals')) return
@@ -33,6 +35,10 @@ export async function walletRoutes(app: App, services: WalletServices): Promise<
   entriesListRoute(app, services)
   totalsListRoute(app, services)
   capabilitiesShowRoute(app, services)
+  if (holds) {
+    holdPlaceRoute(app, services)
+    holdReleaseRoute(app, services)
+  }
   if (reaches(level, 'batch')) batchApplyRoute(app, services, batchMax)
   if (reaches(level, 'settlements')) settlementsApplyRoute(app, services, settlementsMax)
 }

@@ -2,10 +2,10 @@
 import type { Asset } from '../../core/market.ts'
 import { MAX_SCALE, parseDecimal } from '../../core/money.ts'
 import { words } from '../../core/trade.ts'
-import type { Movement, Operation, SettlementCall } from '../../wallet/wallet.ts'
+import type { Hold, Movement, Operation, Release, SettlementCall } from '../../wallet/wallet.ts'
 import type { Problem } from '../contract.ts'
 import { invalid } from '../faults.ts'
-import type { OperationBody, SettlementItem } from './contract.ts'
+import type { HoldBody, OperationBody, ReleaseBody, SettlementItem } from './contract.ts'
 
 export type Assets = ReadonlyMap<string, Asset>
 /** What was read, or why it can't be. */
@@ -23,10 +23,11 @@ export function readOperation(
 ): Read<Operation> {
   const units = readAmount(body, assets, '')
   if (typeof units !== 'bigint') return units
-  const { user_id, currency, reason, trade_id } = body
+  const { user_id, currency, reason, trade_id, hold } = body
   const tradeId = trade_id?.toLowerCase() ?? null
   const { key, type } = identity
-  return { value: { key, type, userId: user_id.toLowerCase(), currency, amount: units, reason, tradeId } }
+  const value = { key, type, userId: user_id.toLowerCase(), currency, amount: units, reason, tradeId }
+  return { value: hold === undefined ? value : { ...value, hold } }
 }
 
 export function readSettlement(item: SettlementItem, assets: Assets): Read<SettlementCall> {
@@ -34,10 +35,25 @@ export function readSettlement(item: SettlementItem, assets: Assets): Read<Settl
   for (const [index, leg] of item.legs.entries()) {
     const units = readAmount(leg, assets, `/legs/${index}`)
     if (typeof units !== 'bigint') return units
-    const { type, user_id, currency, reason } = leg
-    legs.push({ type, userId: user_id.toLowerCase(), currency, amount: units, reason })
+    const { type, user_id, currency, reason, hold } = leg
+    const movement = { type, userId: user_id.toLowerCase(), currency, amount: units, reason }
+    legs.push(hold === undefined ? movement : { ...movement, hold })
   }
   return { value: { key: item.key, tradeId: item.trade_id.toLowerCase(), legs } }
+}
+
+export function readHold(body: HoldBody, key: string, assets: Assets): Read<Hold> {
+  const units = readAmount(body, assets, '')
+  if (typeof units !== 'bigint') return units
+  return { value: { key, userId: body.user_id.toLowerCase(), currency: body.currency, amount: units } }
+}
+
+/** Only the wallet knows the currency of the hold, and so how many places the amount may have. */
+export function readRelease({ key: hold, amount }: ReleaseBody, key: string): Read<Release> {
+  if (amount === undefined) return { value: { key, hold, amountAtto: null } }
+  const amountAtto = parseDecimal(amount, MAX_SCALE)
+  if (typeof amountAtto === 'bigint') return { value: { key, hold, amountAtto } }
+  return { problem: invalid('/amount', `has ${words(amountAtto, MAX_SCALE, 'any asset')}`, 'INVALID_AMOUNT') }
 }
 
 function readAmount(

@@ -12,7 +12,10 @@ export type Known =
 const LEVELS: readonly WalletLevel[] = ['basic', 'reversals', 'batch', 'settlements']
 /** The most that one call carries, whatever a wallet would take: its answer has to fit our limit too. */
 const MOST_IN_CALL = 1000
-const BASIC: Known = { capabilities: { level: 'basic', batchMax: 1, settlementsMax: 1 }, scales: new Map() }
+const BASIC: Known = {
+  capabilities: { level: 'basic', holds: false, batchMax: 1, settlementsMax: 1 },
+  scales: new Map(),
+}
 
 /** The answer to `GET /v1/capabilities`: 404 is how a wallet of the lowest level answers. */
 export function readCapabilities(sent: Sent): Known {
@@ -61,7 +64,12 @@ function readAnswer({ status, body }: HttpAnswer): Known {
   const lacking = LEVELS.findIndex(level => level !== 'basic' && !has(level))
   const level = LEVELS[lacking === -1 ? LEVELS.length - 1 : lacking - 1] ?? 'basic'
   return {
-    capabilities: { level, batchMax: batchMax ?? 1, settlementsMax: settlementsMax ?? 1 },
+    capabilities: {
+      level,
+      holds: level !== 'basic' && said['holds'] === true,
+      batchMax: batchMax ?? 1,
+      settlementsMax: settlementsMax ?? 1,
+    },
     scales: scalesOf(said['currencies']),
   }
 }

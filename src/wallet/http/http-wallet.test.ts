@@ -202,7 +202,7 @@ describe('capabilities', () => {
 
   test('404 is level basic', async () => {
     const { wallet } = await rig(({ socket }) => void socket.write(answerText(404, '<html>')))
-    expect(await wallet.capabilities()).toEqual({ level: 'basic', batchMax: 1, settlementsMax: 1 })
+    expect(await wallet.capabilities()).toEqual({ level: 'basic', holds: false, batchMax: 1, settlementsMax: 1 })
   })
 
   test.each<[string, string, string]>([

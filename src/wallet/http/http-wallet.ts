@@ -60,7 +60,7 @@ export function createHttpWallet(options: HttpWalletOptions): HttpWallet {
   const transport = options.transport ?? createTransport(options)
   const onAway = (isAway: boolean): void => options.onAway?.(isAway)
   const calls = createCalls({ transport, url, assets, timeoutMs, clock, log, onAway })
-  let ways = waysOf({ level: 'basic', batchMax: 1, settlementsMax: 1 }, calls, assets)
+  let ways = waysOf({ level: 'basic', holds: false, batchMax: 1, settlementsMax: 1 }, calls, assets)
   let isWarned = false
 
   /** Sends what is in order. Of an unknown asset no amount can be written: that is a bug of ours. */

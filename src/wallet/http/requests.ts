@@ -56,11 +56,12 @@ function post(path: string, body: unknown): Request {
   return { method: 'POST', path, headers: NONE, body: JSON.stringify(body) }
 }
 
-function movementOf({ userId, currency, amount, reason }: Movement, assets: Assets) {
+function movementOf({ userId, currency, amount, reason, hold }: Movement, assets: Assets) {
   const asset = assets.get(currency)
   // Of an asset whose places are not known an amount can't be written: that would be other money.
   if (asset === undefined) throw new Error(`the places of ${currency} are not known`)
-  return { user_id: userId.toLowerCase(), currency, amount: formatDecimal(amount, asset.scale), reason }
+  const movement = { user_id: userId.toLowerCase(), currency, amount: formatDecimal(amount, asset.scale), reason }
+  return hold === undefined ? movement : { ...movement, hold }
 }
 
 function tradeOf(tradeId: string | null): { readonly trade_id?: string } {

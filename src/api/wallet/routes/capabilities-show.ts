@@ -14,11 +14,11 @@ export function capabilitiesShowRoute(app: App, { wallet, assets }: WalletServic
     response: { 200: CapabilitiesAnswer, ...PROBLEM_ANSWERS },
   }
   app.get('/v1/capabilities', { schema, config: { role: 'operator' } }, async () => {
-    const { level, batchMax, settlementsMax } = await wallet.capabilities()
+    const { level, holds, batchMax, settlementsMax } = await wallet.capabilities()
     return {
       protocol: 1,
       levels: LEVELS.slice(0, LEVELS.indexOf(level) + 1),
-      holds: false,
+      holds,
       batch: { max: batchMax },
       settlements: { max: settlementsMax },
       currencies: [...assets.values()].map(({ code, scale }) => ({ code, scale })),

@@ -26,8 +26,8 @@ export function keyShowRoute(app: App, { wallet, assets }: WalletServices): void
 
 /** Fields of what the key never was are left out. */
 function viewKey(answer: KeyRecord, assets: WalletServices['assets']): KeyView {
-  const { key, kind, status, tradeId, movement, balanceAfter, refusal, atMs } = answer
-  const currency = movement?.currency ?? ''
+  const { key, kind, status, tradeId, movement, balanceAfter, hold, held, refusal, atMs } = answer
+  const currency = movement?.currency ?? held?.currency ?? ''
   const scale = scaleOf(assets, currency)
   const view: KeyView = { key, type: kind, trade_id: tradeId, status, replayed: false }
   if (movement !== null) {
@@ -37,6 +37,12 @@ function viewKey(answer: KeyRecord, assets: WalletServices['assets']): KeyView {
       amount: formatDecimal(movement.amount, scale),
       reason: movement.reason,
     })
+    if (movement.hold !== undefined) view.hold = movement.hold
+  }
+  if (hold !== null) view.hold = hold
+  if (held !== null) {
+    const [amount, remaining] = [formatDecimal(held.amount, scale), formatDecimal(held.remaining, scale)]
+    Object.assign(view, { user_id: held.userId, currency, amount, remaining })
   }
   if (balanceAfter !== null) view.balance_after = formatDecimal(balanceAfter, scale)
   if (refusal === null && kind !== 'reversal') view.applied_at = formatInstant(atMs)

@@ -1,0 +1,24 @@
+import type { App } from '../../app.ts'
+import { PROBLEM_ANSWERS } from '../../contract.ts'
+import { refuse } from '../../problem.ts'
+import { releaseHold } from '../calls.ts'
+import { HoldView, KeyHeader, ReleaseBody } from '../contract.ts'
+import type { WalletServices } from '../plugin.ts'
+import { replayed } from '../replayed.ts'
+
+/** `POST /v1/holds/release`: gives back what remains of a hold, or a part of it; the key in the header is the call's own. */
+export function holdReleaseRoute(app: App, services: WalletServices): void {
+  const schema = {
+    tags: ['wallet'],
+    summary: 'Give back what was set aside',
+    headers: KeyHeader,
+    body: ReleaseBody,
+    response: { 200: HoldView, ...PROBLEM_ANSWERS },
+  }
+  app.post('/v1/holds/release', { schema, config: { role: 'operator' } }, async ({ body, headers, log }, reply) => {
+    const said = await releaseHold(body, headers['idempotency-key'], { ...services, log })
+    if ('problem' in said) return refuse(reply, said.problem)
+    if (said.isReplayed) replayed(reply)
+    return said.body
+  })
+}

@@ -1,0 +1,134 @@
+/**
+ * The holds' rows: read under locks, and written so that at no moment more is held than there is. What an account holds is
+ * written by nobody: it follows from its holds by a trigger (migrations/ledger/0002_holds.sql).
+ */
+import type { Instruments } from '../core/instruments.ts'
+import { formatDecimal, parseStored } from '../core/money.ts'
+import { arrayOf, type Connection, type Database, plainArrayOf } from '../db.ts'
+import { AccountMap, type HoldChange, type HoldRow, StaleError, scaleOf } from './ledger-rows.ts'
+
+/** Those of the holds that exist, in sorted order. */
+export async function readHolds(
+  source: Connection | Database,
+  instruments: Instruments,
+  keys: readonly string[],
+  lock: 'for update' | '',
+): Promise<readonly HoldRow[]> {
+  const { rows } = await source.query<{
+    readonly key: string
+    readonly user_id: string
+    readonly currency: string
+    readonly amount: string
+    readonly remaining: string
+    readonly reversed: boolean
+  }>({
+    name: `read-holds ${lock}`,
+    text: `
+      select key, user_id, currency, amount, remaining, reversed
+      from ledger_holds
+      where key = any($1::text[])
+      order by key
+      ${lock}`,
+    values: [arrayOf(keys)],
+  })
+  return rows.map(row => {
+    const scale = scaleOf(instruments, row.currency)
+    return {
+      key: row.key,
+      userId: row.user_id,
+      currency: row.currency,
+      amount: parseStored(row.amount, scale),
+      remaining: parseStored(row.remaining, scale),
+      isReversed: row.reversed,
+    }
+  })
+}
+
+/** Before the balances move: of these holds less remains, so that the balances may fall. */
+export async function lowerHolds(
+  connection: Connection,
+  instruments: Instruments,
+  holds: readonly HoldChange[],
+): Promise<void> {
+  await updateHolds(connection, instruments, holds.filter(isLowered))
+}
+
+/** After the balances have moved: of these holds more remains, or they are new. */
+export async function raiseHolds(
+  connection: Connection,
+  instruments: Instruments,
+  holds: readonly HoldChange[],
+): Promise<void> {
+  const known = holds.filter(({ before }) => before !== null)
+  await updateHolds(
+    connection,
+    instruments,
+    known.filter(hold => !isLowered(hold)),
+  )
+  await insertHolds(
+    connection,
+    instruments,
+    holds.filter(({ before }) => before === null).map(({ after }) => after),
+  )
+}
+
+/** By how much `lowerHolds` lowers what each account holds. */
+export function loweringOf(holds: readonly HoldChange[]): AccountMap<bigint> {
+  const lowering = new AccountMap<bigint>()
+  for (const { before, after } of holds.filter(isLowered)) {
+    const { userId, currency } = after
+    const change = (before?.remaining ?? 0n) - after.remaining
+    lowering.set(userId, currency, (lowering.get(userId, currency) ?? 0n) + change)
+  }
+  return lowering
+}
+
+/** Also one of which nothing remained, and that was taken back. */
+function isLowered({ before, after }: HoldChange): boolean {
+  return before !== null && after.remaining <= before.remaining
+}
+
+async function updateHolds(
+  connection: Connection,
+  instruments: Instruments,
+  holds: readonly HoldChange[],
+): Promise<void> {
+  if (holds.length === 0) return
+  const decimal = ({ remaining, currency }: HoldRow): string => formatDecimal(remaining, scaleOf(instruments, currency))
+  const { rowCount } = await connection.query({
+    name: 'update-holds',
+    text: `
+      update ledger_holds h
+      set remaining = d.remaining, reversed = d.reversed
+      from unnest($1::text[], $2::numeric[], $3::boolean[], $4::numeric[]) as d (key, remaining, reversed, remaining_before)
+      where h.key = d.key
+        and h.remaining = d.remaining_before
+        and not h.reversed`,
+    values: [
+      arrayOf(holds.map(({ after }) => after.key)),
+      plainArrayOf(holds.map(({ after }) => decimal(after))),
+      plainArrayOf(holds.map(({ after }) => after.isReversed)),
+      plainArrayOf(holds.map(({ before, after }) => decimal(before ?? after))),
+    ],
+  })
+  if (rowCount !== holds.length) throw new StaleError('a hold was changed meanwhile')
+}
+
+async function insertHolds(connection: Connection, instruments: Instruments, holds: readonly HoldRow[]): Promise<void> {
+  if (holds.length === 0) return
+  const decimal = (units: bigint, currency: string): string => formatDecimal(units, scaleOf(instruments, currency))
+  await connection.query({
+    name: 'insert-holds',
+    text: `
+      insert into ledger_holds (key, user_id, currency, amount, remaining, reversed)
+      select * from unnest($1::text[], $2::uuid[], $3::text[], $4::numeric[], $5::numeric[], $6::boolean[])`,
+    values: [
+      arrayOf(holds.map(({ key }) => key)),
+      plainArrayOf(holds.map(({ userId }) => userId)),
+      arrayOf(holds.map(({ currency }) => currency)),
+      plainArrayOf(holds.map(({ amount, currency }) => decimal(amount, currency))),
+      plainArrayOf(holds.map(({ remaining, currency }) => decimal(remaining, currency))),
+      plainArrayOf(holds.map(({ isReversed }) => isReversed)),
+    ],
+  })
+}
