@@ -23,7 +23,8 @@ export const ACCOUNT_BREAKS = `
     group by user_id, currency
   ),
   accounts as (
-    select user_id, currency, coalesce(a.balance, 0) as balance, coalesce(a.entry_count, 0) as entry_count,
+    select user_id, currency, coalesce(a.balance, 0) as balance, coalesce(a.held, 0) as held,
+      coalesce(a.entry_count, 0) as entry_count,
       coalesce(a.may_overdraw, false) as may_overdraw, coalesce(s.balance, 0) as sum,
       coalesce(s.entry_count, 0) as entries
     from ledger_accounts a
@@ -46,6 +47,15 @@ export const ACCOUNT_BREAKS = `
     format('the balance should never be below zero, but is %s %s', trim_scale(balance), currency)
   from accounts
   where balance < 0
+    and not may_overdraw
+
+  union all
+  select 'account-overdrawn', null, user_id, currency, null,
+    format('never more should be held than there is, but of %s %s there are %s held',
+      trim_scale(balance), currency, trim_scale(held))
+  from accounts
+  where balance >= 0
+    and balance < held
     and not may_overdraw
 
   union all

@@ -10,12 +10,14 @@ export type BreakKind =
   | 'account-balance'
   | 'account-count'
   | 'account-overdrawn'
+  | 'account-held'
   | 'entry-gap'
   | 'entry-balance'
   // of a key
   | 'operation-entries'
   | 'entry-without-operation'
   | 'settlement-unbalanced'
+  | 'hold-operation'
   // of a trade
   | 'market-unknown'
   | 'notional'

@@ -1,6 +1,6 @@
 /**
  * What each key says it has done against the entries under it: applied, each movement once; reversed, each once and once
- * the opposite; refused or cancelled, nothing. Which legs a settlement should have is asked of its trade (legs.ts).
+ * the opposite; refused or cancelled, nothing; and holds and their releases never make any. Which legs a settlement should have is asked of its trade (legs.ts).
  */
 export const OPERATION_BREAKS = `
   with counted as (
@@ -26,7 +26,7 @@ export const OPERATION_BREAKS = `
           end
       ) as opposites,
       -- Of a settlement the highest index tells how many legs there were; a single operation is one movement.
-      coalesce(max(e.leg) + 1, 1) as movements
+      case when o.kind in ('hold', 'release') then 0 else coalesce(max(e.leg) + 1, 1) end as movements
     from ledger_operations o
     left join ledger_entries e on e.key = o.key
     group by o.key

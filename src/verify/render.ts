@@ -57,13 +57,15 @@ const ADVICE: Readonly<Record<BreakKind, string>> = {
   totals: 'The sums kept beside the entries are off. The entries decide; the table above is made from them.',
   'account-balance': `The entries decide what the user has. ${WRITTEN}`,
   'account-count': `An entry is gone, or is one too many. ${WRITTEN}`,
-  'account-overdrawn': `An account that is not for fees went below zero. ${STOP}`,
+  'account-overdrawn': `An account that is not for fees went below zero, or below what is held. ${STOP}`,
+  'account-held': `The open holds decide what stands aside. ${WRITTEN}`,
   'entry-gap': `An entry is gone. ${WRITTEN}`,
   'entry-balance': `An entry was changed after it was written. ${WRITTEN}`,
   'operation-entries': 'What a key has done and what its entries say differ. Repeat no call under the key.',
   'entry-without-operation':
     'Money moved under a key that the wallet does not know: a call under it would move it again.',
   'settlement-unbalanced': `A settlement took more than it gave, or gave more than it took. ${STOP}`,
+  'hold-operation': `A hold and the call that placed it differ. ${WRITTEN}`,
   'market-unknown': 'Put the market back into the configuration; without it nothing of the trade can be read.',
   notional:
     'If the market was given another rounding rule since, or its asset more places, that is why. Else the trade was altered.',

@@ -9,6 +9,7 @@ import { type Connection, type Database, transaction } from '../db.ts'
 import { ACCOUNT_BREAKS } from './accounts.ts'
 import { type Break, findBreaks, MAX_EXAMPLES } from './breaks.ts'
 import { type CurrencyTotals, readCurrencies } from './currencies.ts'
+import { HOLD_BREAKS } from './holds.ts'
 import { LEG_BREAKS } from './legs.ts'
 import { OPERATION_BREAKS } from './operations.ts'
 import { LETTER_BREAKS, STATUS_BREAKS } from './statuses.ts'
@@ -28,7 +29,7 @@ export interface VerifyReport {
   readonly conserved: boolean
   /** How many there are in all. */
   readonly breaks: number
-  /** The first 100, always in the same order: currencies, accounts, operations, trades, statuses. */
+  /** The first 100, always in the same order: currencies, accounts, holds, operations, trades, statuses. */
   readonly examples: readonly Break[]
   /** In order of the currencies' codes, every one that is known. */
   readonly totals: readonly CurrencyTotals[]
@@ -58,7 +59,7 @@ export async function verifyBooks(database: Database, options: VerifyOptions = {
   })
 }
 
-const CHECKS = [ACCOUNT_BREAKS, OPERATION_BREAKS, LEG_BREAKS, STATUS_BREAKS]
+const CHECKS = [ACCOUNT_BREAKS, HOLD_BREAKS, OPERATION_BREAKS, LEG_BREAKS, STATUS_BREAKS]
 
 /**
  * The tables may have been filled a moment ago and never analyzed. Every query here is about whole tables, so scans and

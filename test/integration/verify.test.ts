@@ -43,6 +43,7 @@ const TABLES = [
   'ledger_operations',
   'ledger_entries',
   'ledger_totals',
+  'ledger_holds',
 ]
 
 async function save(): Promise<void> {
@@ -98,7 +99,7 @@ describe('what Legwork left', () => {
       clearing: '0',
     })
     const usdt = totals[3]
-    expect(usdt).toMatchObject({ deposits: '20000001', withdrawals: '0.00000007' })
+    expect(usdt).toMatchObject({ deposits: '20000001', withdrawals: '0.0000001' })
     const fees = await opened.database.query(
       'select trim_scale(balance)::text as balance from ledger_accounts where user_id = $1',
       [FEES],
@@ -205,11 +206,47 @@ describe('what was tampered with', () => {
     [
       'an account that is below zero',
       () => [
-        'alter table ledger_accounts drop constraint ledger_accounts_check',
+        'alter table ledger_accounts drop constraint ledger_accounts_available',
         `update ledger_accounts set balance = case user_id when '${BUYER}' then balance + 1e14 else balance - 1e14 end
          where user_id in ('${BUYER}', '${SELLER}') and currency = 'EUR'`,
       ],
       [...times(2, 'account-balance'), 'account-overdrawn'],
+    ],
+    // Holds
+    [
+      'more held on one account and less on another than remains of their holds',
+      () => [
+        `update ledger_accounts set held = 0.00000001 where user_id = '${BUYER}' and currency = 'EUR'`,
+        `update ledger_accounts set held = 0.00000001 where user_id = '${SELLER}' and currency = 'USDT'`,
+      ],
+      times(2, 'account-held'),
+    ],
+    [
+      'a hold that has more left than it gave',
+      () => [`update ledger_holds set remaining = remaining + 0.00000001 where key = 'drawn'`],
+      ['account-held'],
+    ],
+    [
+      'more held than there is',
+      () => [
+        'alter table ledger_accounts drop constraint if exists ledger_accounts_available',
+        `update ledger_accounts set held = balance + 1 where user_id = '${SELLER}' and currency = 'EUR'`,
+      ],
+      ['account-overdrawn', 'account-held'],
+    ],
+    [
+      'holds that are gone, of nobody, of another amount or account, or taken back by nobody',
+      () => [
+        `update ledger_accounts set held = held - 0.00000002 where user_id = '${SELLER}' and currency = 'USDT'`,
+        `update ledger_accounts set held = 0.00000002 where user_id = '${BUYER}' and currency = 'EUR'`,
+        `update ledger_holds set user_id = '${BUYER}', currency = 'EUR' where key = 'drawn'`,
+        `update ledger_holds set amount = amount + 1 where key = 'released'`,
+        `update ledger_holds set reversed = false where key = 'reversed'`,
+        `delete from ledger_holds where key = 'closed'`,
+        `insert into ledger_holds values ('of nobody', '${BUYER}', 'EUR', 1, 0)`,
+        `insert into ledger_holds values ('refused hold', '${BUYER}', 'EUR', 1, 0)`,
+      ],
+      times(6, 'hold-operation'),
     ],
     [
       'an account without a row',

@@ -38,6 +38,7 @@ export async function fillBooks(books: Books): Promise<ReadonlyMap<string, Trade
     },
   }
   await moveOutside(books)
+  await setAside(books)
   await settleAll(filling)
   await settleLate(filling)
   await leaveUnfinished(filling)
@@ -62,6 +63,22 @@ async function moveOutside(books: Books): Promise<void> {
   await books.wallet.apply({ ...outside, key: 'out', type: 'debit', reason: 'WITHDRAWAL' })
   await books.wallet.apply({ ...outside, key: 'out and back', type: 'debit', reason: 'WITHDRAWAL' })
   for (const key of ['in', 'out and back', 'never seen']) await books.wallet.reverse(key)
+}
+
+/** Holds in every state: drawn in part, released in part, closed, taken back, refused. */
+async function setAside({ wallet }: Books): Promise<void> {
+  const account = { userId: SELLER, currency: 'USDT' } as const
+  for (const key of ['drawn', 'released', 'closed', 'reversed']) await wallet.hold({ key, ...account, amount: 5n })
+  await wallet.hold({ key: 'refused hold', userId: POOR, currency: 'USDT', amount: 5n })
+  const outside = { ...account, tradeId: null, type: 'debit', reason: 'WITHDRAWAL' } as const
+  await wallet.apply({ ...outside, key: 'drawing', amount: 3n, hold: 'drawn' })
+  await wallet.apply({ ...outside, key: 'drawing, and back', amount: 7n, hold: 'closed' })
+  await wallet.reverse('drawing, and back')
+  await wallet.release({ key: 'releasing', hold: 'released', amountAtto: 10n ** 10n })
+  await wallet.release({ key: 'releasing, and back', hold: 'released', amountAtto: 10n ** 10n })
+  await wallet.reverse('releasing, and back')
+  await wallet.release({ key: 'releasing nothing', hold: 'nowhere', amountAtto: null })
+  for (const key of ['reversed', 'refused hold']) await wallet.reverse(key)
 }
 
 async function settleAll({ books, trade, euroTrade }: Filling): Promise<void> {
