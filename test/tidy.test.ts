@@ -76,6 +76,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   api: ['core', 'matching', 'store', 'wallet', 'worker', 'orders', ...LEAVES],
   replay: ['core', 'store', 'wallet', 'worker', ...LEAVES],
   verify: ['db'],
+  conformance: ['core'],
   postgres: ['core'],
   config: ['core'],
   migrate: ['db'],

@@ -28,6 +28,10 @@ const EXAMPLES = [
   ],
   ['legwork worker --database-url postgres://…', 'more hands for a database that others serve'],
   ['legwork wallet --memory --port 8081', 'a wallet to try things with; --faults FILE makes it go wrong'],
+  [
+    'legwork conformance --wallet-url https://wallet.example',
+    'whether a wallet keeps the protocol, promise by promise',
+  ],
   ['legwork replay trades.csv.gz --market BTC/USDT', 'settle recorded trades, then verify the books'],
   ['legwork replay trades.csv --rail saga --json', 'leg by leg; the file names its markets'],
   ['legwork verify', 'check the books, also while a server is at work'],
@@ -35,6 +39,15 @@ const EXAMPLES = [
   ['legwork dead-letters retry --code INSUFFICIENT_BALANCE --reason "funded again"', 'all of one cause'],
   ['legwork status', 'how settlement is doing'],
 ] as const
+
+const CONFORMANCE = `
+It may be run on a wallet in use: all users and keys are new ones, and no other account is touched. It deposits small
+amounts for them (one account holds 2^53 + 1 of the smallest unit for a moment) and withdraws them at the end, so the
+token must be one that may deposit and withdraw. What stays is about a hundred and fifty empty accounts, their entries
+and keys, and the deposits and withdrawals in the totals; what could not be withdrawn it names, account by account.
+That the fee account may go below zero is not tried: it is not the kit's own.
+
+Exit status 1: the wallet breaks a promise of a level, or of the holds, that it says it offers.`
 
 function examplesOf(examples: readonly (readonly [command: string, what: string])[]): string {
   const width = Math.max(...examples.map(([command]) => command.length))
@@ -127,6 +140,16 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
       .action(async options => {
         const { walletCommand } = await import('./commands/wallet.ts')
         status = await walletCommand(options, String(VERSION))
+      }),
+  )
+  program.addCommand(
+    commandWith('conformance', 'tries the promises of the wallet protocol on a wallet, and says what level it keeps')
+      .option('--wallet-url <url>', 'the wallet service')
+      .option('--token <token>', 'its token, which may make deposits (default: LEGWORK_WALLET_TOKEN)')
+      .addHelpText('after', CONFORMANCE)
+      .action(async options => {
+        const { conformanceCommand } = await import('./commands/conformance.ts')
+        status = await conformanceCommand(options)
       }),
   )
   program.addCommand(
