@@ -103,7 +103,7 @@ export function resultsOf(answer: Answer, count: number): readonly Answer[] {
     const isRefused = read(whole, 'status') === 'refused'
     const status = isRefused ? Number(read(whole, 'problem', 'status')) : 200
     const body = isRefused ? { ...objectOf(problem), key: read(whole, 'key') } : result
-    return { ...answer, sent: `${answer.sent} (result ${index})`, status, body, text: JSON.stringify(result) }
+    return { ...answer, sent: `result ${index} of ${answer.sent}`, status, body, text: JSON.stringify(result) }
   })
 }
 

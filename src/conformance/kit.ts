@@ -39,6 +39,8 @@ export type Finding =
       readonly result: 'broken'
       readonly expected: string
       readonly sent: string
+      /** Where that was only a look: the last call of the promise before it that was to change something. */
+      readonly after: string | null
       /** Null: no answer came, and `why` says why. */
       readonly came: Answer | null
       readonly why: string | null
@@ -80,14 +82,20 @@ export async function runConformance(options: KitOptions): Promise<Report> {
   // What is noted is of one run, but cleaning up has a time of its own.
   let caller = open(AbortSignal.any([signal, deadline]))
   const house = createHousekeeping(call => caller(call))
-  const { claims, trial } = await begin(options, house.caller).catch(error => {
+  const last: LastChange = { sent: null }
+  const noted: Caller = async call => {
+    const answer = await house.caller(call)
+    if (call.method === 'POST') last.sent = answer.sent
+    return answer
+  }
+  const { claims, trial } = await begin(options, noted).catch(error => {
     throw error instanceof NoAnswerError
       ? new KitError('unreachable', `${url} can't be reached: ${error.message}`)
       : error
   })
   options.onClaims?.(claims)
   try {
-    const findings = await tryAll(trial, options, deadline)
+    const findings = await tryAll(trial, last, options, deadline)
     return { claims, keeps: kept(claims, findings), findings, left: await clean() }
   } catch (error) {
     await clean()
@@ -100,7 +108,17 @@ export async function runConformance(options: KitOptions): Promise<Report> {
   }
 }
 
-async function tryAll(trial: Trial, { signal, onFinding }: KitOptions, deadline: AbortSignal): Promise<Finding[]> {
+/** The last call that was to change something. */
+interface LastChange {
+  sent: string | null
+}
+
+async function tryAll(
+  trial: Trial,
+  last: LastChange,
+  { signal, onFinding }: KitOptions,
+  deadline: AbortSignal,
+): Promise<Finding[]> {
   const findings: Finding[] = []
   let unanswered = 0
   for (const promise of PROMISES.filter(each => isClaimed(each, trial.claims))) {
@@ -109,7 +127,7 @@ async function tryAll(trial: Trial, { signal, onFinding }: KitOptions, deadline:
       : unanswered >= MOST_UNANSWERED
         ? 'the wallet no longer answers'
         : null
-    const finding = why === null ? await tryOne(promise, trial) : ({ promise, result: 'untried', why } as const)
+    const finding = why === null ? await tryOne(promise, trial, last) : ({ promise, result: 'untried', why } as const)
     signal.throwIfAborted()
     const isUnanswered = finding.result === 'broken' && finding.came === null
     if (why === null) unanswered = isUnanswered ? unanswered + 1 : 0
@@ -119,18 +137,28 @@ async function tryAll(trial: Trial, { signal, onFinding }: KitOptions, deadline:
   return findings
 }
 
-async function tryOne(promise: WalletPromise, trial: Trial): Promise<Finding> {
+async function tryOne(promise: WalletPromise, trial: Trial, last: LastChange): Promise<Finding> {
+  last.sent = null
+  const afterOf = (sent: string): string | null => (sent.startsWith('GET ') ? last.sent : null)
   try {
     await promise.run(trial)
     return { promise, result: 'kept' }
   } catch (error) {
     if (error instanceof BrokenPromiseError) {
       const { message: expected, answer } = error
-      return { promise, result: 'broken', expected, sent: answer.sent, came: answer, why: null }
+      return {
+        promise,
+        result: 'broken',
+        expected,
+        sent: answer.sent,
+        after: afterOf(answer.sent),
+        came: answer,
+        why: null,
+      }
     }
     if (error instanceof NoAnswerError) {
       const { message: why, sent } = error
-      return { promise, result: 'broken', expected: 'an answer', sent, came: null, why }
+      return { promise, result: 'broken', expected: 'an answer', sent, after: afterOf(sent), came: null, why }
     }
     // Ended from outside in the midst of it.
     if (error instanceof DOMException) return { promise, result: 'untried', why: 'the time for the whole run was up' }

@@ -54,6 +54,7 @@ function linesOf(finding: Finding, paint: Paint): string {
         ['expected', finding.expected],
         ['came', finding.came === null ? (finding.why ?? '') : `${finding.came.status} ${finding.came.text}`],
         ['sent', finding.sent],
+        ...(finding.after === null ? [] : [['after', finding.after] as const]),
         ['protocol', section],
       ]
       const lines = facts.map(([title, text]) => `      ${title.padEnd(8)}  ${shortOf(text)}\n`)
@@ -126,11 +127,11 @@ function promiseJson(finding: Finding): object {
     case 'untried':
       return { ...about, why: finding.why }
     case 'broken': {
-      const { expected, sent, came, why } = finding
+      const { expected, sent, after, came, why } = finding
       const code = came === null ? undefined : read(came, 'code')
       const answer =
         came === null ? null : { status: came.status, code: isText(code) ? code : null, body: shortOf(came.text) }
-      return { ...about, expected, sent: shortOf(sent), came: answer, why }
+      return { ...about, expected, sent: shortOf(sent), after: after && shortOf(after), came: answer, why }
     }
   }
 }

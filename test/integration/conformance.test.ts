@@ -282,6 +282,29 @@ describe('a broken wallet fails, and the promise is named', () => {
     expect(isKept(report)).toBe(false)
   })
 
+  test('that says it has holds and has none: its level is kept, its holds are not', async () => {
+    const report = await runOn('basic', {
+      says: ({ path }) => {
+        if (path.startsWith('/v1/holds')) return { status: 404, body: '{}' }
+        const holding = { protocol: 1, levels: ['basic'], holds: true, currencies: [...ASSETS.values()] }
+        return path === '/v1/capabilities' ? { status: 200, body: JSON.stringify(holding) } : {}
+      },
+    })
+    expect(report.keeps).toBe(0)
+    expect(notKept(report)).toContain('a hold takes funds out of available into held; the total stays')
+    const text = createRenderer({ url: '', run: '' }, (_, word) => word).end(report)
+    expect(text.endsWith('\nkeeps level 0 (basic), does not keep its holds\n')).toBe(true)
+  })
+
+  test('with the call after which it was seen', async () => {
+    const { findings } = await runOn('settlements', { wallet: settlesInHalf })
+    const finding = findings.find(({ result }) => result === 'broken')
+    expect(finding).toMatchObject({
+      sent: expect.stringMatching(/^GET \/v1\/balances\//),
+      after: expect.stringMatching(/^POST \/v1\/settlements \{/),
+    })
+  })
+
   test('with what was expected, what came, and where the protocol says so', async () => {
     const report = await runOn('reversals', { wallet: takesLateOriginals })
     const about = { url: 'http://wallet', run: 'a-run' }
