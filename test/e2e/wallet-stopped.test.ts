@@ -36,15 +36,18 @@ beforeAll(async () => {
 afterAll(() => shop?.close())
 
 /** How the call of the process that is stopped is stuck. `late`: it has its effect only when all is over. */
+const STUCK = ['before', 'after', 'late'] as const
 
 interface Point {
   readonly call: 'apply' | 'reverse'
   readonly leg: string
+  readonly stuck: (typeof STUCK)[number]
   /** What the other process comes to. */
   readonly end: 'SETTLED' | 'SETTLEMENT_FAILED'
 }
 
 const at = (call: Point['call'], legs: readonly string[], end: Point['end']): readonly Point[] =>
+  legs.flatMap(leg => STUCK.map(stuck => ({ call, leg, stuck, end })))
 const POINTS = [
   ...at('apply', LEGS, 'SETTLED'),
   // The other process turns back: what is stuck arrives after its own reversal.
