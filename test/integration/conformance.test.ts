@@ -220,6 +220,43 @@ const BROKEN: readonly Broken[] = [
     names: ['balances + clearing = deposits − withdrawals, in every currency, also in the midst of calls'],
   },
   {
+    what: 'does not look at the hold that a debit names',
+    level: 'reversals',
+    wrong: { takes: body => body.replace(/,"hold":"[^"]*"/g, '') },
+    keeps: 1,
+    names: ['a debit that names a hold draws on it first, and takes the rest from what is available'],
+  },
+  {
+    what: 'gives back what is held whenever it is asked',
+    level: 'reversals',
+    wrong: {
+      wallet: right => {
+        let made = 0
+        return { release: release => right.release({ ...release, key: `release ${++made}` }) }
+      },
+    },
+    keeps: 1,
+    names: ['a release repeated under its key gives back once'],
+  },
+  {
+    what: 'holds what is not available',
+    level: 'reversals',
+    wrong: {
+      wallet: right => ({
+        hold: async hold => {
+          const outcome = await right.hold(hold)
+          const done = { ...hold, remaining: hold.amount }
+          return outcome.outcome === 'refused' ? { outcome: 'applied', replayed: false, done } : outcome
+        },
+      }),
+    },
+    keeps: 1,
+    names: [
+      'no more can be held than is available: INSUFFICIENT_BALANCE',
+      'of holds at once no more are opened than the balance covers',
+    ],
+  },
+  {
     what: 'goes below zero under concurrency',
     ...{ level: 'basic', wrong: { wallet: overdraws }, keeps: null },
     names: ['debits at once never take more than there is, nor refuse what is there'],
