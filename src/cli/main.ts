@@ -136,6 +136,7 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
           .choices(['basic', 'reversals', 'batch', 'settlements'])
           .default('settlements'),
       )
+      .option('--no-holds', 'no holds, whatever the level')
       .option('--faults <file>', 'what goes wrong, as docs/faults.md says; with --memory only')
       .action(async options => {
         const { walletCommand } = await import('./commands/wallet.ts')

@@ -17,6 +17,8 @@ import { stoppableClock } from './timers.ts'
 export interface WalletServiceOptions {
   readonly config: Config
   readonly level: WalletLevel
+  /** False: no holds, whatever the level. */
+  readonly holds?: boolean
   readonly authenticate: Authenticate
   readonly log: Logger
   readonly version: string
@@ -35,10 +37,10 @@ const CLOSE_MS = 5000
 export async function createMemoryWalletService(
   options: WalletServiceOptions & { readonly faults: FaultScriptFile | null },
 ): Promise<WalletService> {
-  const { config, level, authenticate, log, version } = options
+  const { config, level, holds = true, authenticate, log, version } = options
   const clock = stoppableClock(systemClock())
   const assets = assetsOf(config)
-  const wallet = createMemoryWallet({ assets, clock, feeUserId: config.settlement.feeUserId, level })
+  const wallet = createMemoryWallet({ assets, clock, feeUserId: config.settlement.feeUserId, level, holds })
   const control = createFaultControl(options.faults, clock)
   const app = createServer({
     ...{ authenticate, log, version, trades: null, faults: control },
@@ -75,7 +77,7 @@ const HEAD_LIMIT = 16 * 1024
 export async function createLedgerWalletService(
   options: WalletServiceOptions & { readonly database: Database },
 ): Promise<WalletService> {
-  const { config, level, authenticate, log, version, database } = options
+  const { config, level, holds = true, authenticate, log, version, database } = options
   // Not for the memory wallet, which starts without them.
   const { migrate } = await import('../migrate.ts')
   const { createLedgerWallet } = await import('../wallet/ledger-wallet.ts')
@@ -83,7 +85,7 @@ export async function createLedgerWalletService(
   const assets = assetsOf(config)
   const { feeUserId } = config.settlement
   const instruments = { assets, markets: new Map() }
-  const wallet = createLedgerWallet({ database, instruments, clock: systemClock(), feeUserId, log, level })
+  const wallet = createLedgerWallet({ database, instruments, clock: systemClock(), feeUserId, log, level, holds })
   const app = createServer({
     ...{ authenticate, log, version, trades: null },
     notReady: async () => {

@@ -55,6 +55,18 @@ test('--level offers that level, and no more', async () => {
   await Promise.all(LEVELS.map(([level, statuses]) => expectLevel(level, statuses)))
 })
 
+test('--no-holds offers none', async () => {
+  for (const [args, holds] of [
+    [[], true],
+    [['--no-holds'], false],
+  ] as const) {
+    const server = await shop.wallet(['--memory', ...args])
+    expect((await server.get('/v1/capabilities')).body).toMatchObject({ holds })
+    expect((await server.post('/v1/holds', {})).status).toBe(holds ? 400 : 404)
+    await ends(server, 'SIGINT')
+  }
+})
+
 async function expectLevel(level: string, statuses: readonly number[]): Promise<void> {
   const server = await shop.wallet(['--memory', '--level', level])
   const got = await Promise.all([

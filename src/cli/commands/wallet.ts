@@ -21,12 +21,13 @@ export interface WalletCommandOptions extends CommonOptions {
   readonly port?: string
   readonly memory?: true
   readonly level: WalletLevel
+  readonly holds: boolean
   readonly faults?: string
 }
 
 /** `legwork wallet`: the wallet service alone, until SIGTERM or SIGINT. */
 export async function walletCommand(options: WalletCommandOptions, version: string): Promise<ExitStatus> {
-  const { faults, level } = options
+  const { faults, level, holds } = options
   if (faults !== undefined && options.memory !== true) {
     throw new CommandError(EXIT.usage, '--faults is for the wallet in memory only: give --memory as well')
   }
@@ -34,7 +35,7 @@ export async function walletCommand(options: WalletCommandOptions, version: stri
   const script = faults === undefined ? null : readFaultFile(faults, process.cwd())
   const signal = interruption()
   const log = createLogger('info')
-  const service = { config, level, log, version }
+  const service = { config, level, holds, log, version }
   if (options.memory === true) {
     const authenticate = await openKey(config)
     const wallet = await createMemoryWalletService({ ...service, authenticate, faults: script })
