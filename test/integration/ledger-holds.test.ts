@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { openDatabase } from '../../src/db.ts'
@@ -230,4 +231,34 @@ describe('what the tables refuse, whatever the code forgets', () => {
     await db.database.query('update ledger_holds set remaining = remaining / 2')
     expect(await sums()).toEqual([{ user_id: BUYER, held: '30', remaining: '30' }])
   })
+})
+
+test('books that were kept before there were holds go on as they are', async () => {
+  const old = await createTestDatabase()
+  try {
+    const folder = new URL('../../migrations/ledger/', import.meta.url)
+    await old.database.query(await readFile(new URL('0001_ledger.sql', folder), 'utf8'))
+    await old.database.query(`
+      create table ledger_migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null);
+      insert into ledger_migrations (name, run_on) values ('0001_ledger', now());
+      insert into ledger_accounts values ('${BUYER}', 'USDT', 0.000001, 1, false), ('${FEES}', 'USDT', -0.000001, 1, true);
+      insert into ledger_operations (key, kind, status, user_id, currency, amount, reason, balance_after, at)
+      values ('before', 'credit', 'applied', '${BUYER}', 'USDT', 0.000001, 'DEPOSIT', 0.000001, now())`)
+    await migrate(old.database, 'ledger')
+    const wallet = ledger(old.database)
+    expect(await wallet.balance(BUYER, 'USDT')).toMatchObject({ available: 100n, held: 0n, total: 100n })
+    expect(await wallet.balance(FEES, 'USDT')).toMatchObject({ available: -100n, held: 0n, total: -100n })
+    expect(await wallet.keyRecord('before')).toMatchObject({
+      kind: 'credit',
+      status: 'applied',
+      hold: null,
+      held: null,
+    })
+    const of = { userId: BUYER, currency: 'USDT', amount: 100n } as const
+    const again = { key: 'before', tradeId: null, type: 'credit', ...of, reason: 'DEPOSIT' } as const
+    expect(await wallet.apply(again)).toMatchObject({ outcome: 'applied', replayed: true })
+    expect(await wallet.hold({ key: 'hold', ...of })).toMatchObject({ outcome: 'applied', done: { remaining: 100n } })
+  } finally {
+    await old.drop()
+  }
 })

@@ -421,10 +421,11 @@ export function walletsAgree(
 ): void {
   test(`${name} answers any calls as the reference model does`, { timeout: 120_000 }, async () => {
     const users = [BUYER, SELLER, FEES, OTHER]
+    const KEYS = 24
     const user = fc.constantFrom(...users)
     const currency = fc.constantFrom('BTC', 'USDT', 'DOGE')
     const amount = fc.bigInt({ min: 1n, max: 12n })
-    const key = fc.nat({ max: 11 }).map(at => `key-${at}`)
+    const key = fc.nat({ max: KEYS - 1 }).map(at => `key-${at}`)
     const type = fc.constantFrom('debit' as const, 'credit' as const)
     const isOutside = fc.boolean()
     const hold = fc.option(key, { freq: 2 })
@@ -442,84 +443,88 @@ export function walletsAgree(
       fc.record({ kind: fc.constant('own reversal' as const), at }),
     )
     const ownHold = (at: number) => ({ key: `hold-${at}`, userId: at % 2 === 0 ? BUYER : SELLER, currency: 'USDT' })
-    const property = fc.asyncProperty(fc.array(call, { maxLength: 40 }), fc.boolean(), async (calls, together) => {
-      const [wallets, reference] = [await make('settlements'), await makeReference('settlements')]
-      const [wallet] = wallets
-      if (wallet === undefined) throw new Error('no wallet was made')
-      const run = async (on: BookedWallet, each: (typeof calls)[number]): Promise<unknown> => {
-        switch (each.kind) {
-          case 'apply': {
-            const outside = each.type === 'debit' ? ('WITHDRAWAL' as const) : ('DEPOSIT' as const)
-            const reason = each.isOutside ? outside : ('TRADE_SETTLEMENT' as const)
-            const { key, type, currency, amount } = each
-            const operation = { key, tradeId: TRADE, type, userId: each.user, currency, amount, reason }
-            return await on.apply(each.hold === null ? operation : { ...operation, hold: each.hold })
+    const property = fc.asyncProperty(
+      fc.array(call, { maxLength: 60, size: 'max' }),
+      fc.boolean(),
+      async (calls, together) => {
+        const [wallets, reference] = [await make('settlements'), await makeReference('settlements')]
+        const [wallet] = wallets
+        if (wallet === undefined) throw new Error('no wallet was made')
+        const run = async (on: BookedWallet, each: (typeof calls)[number]): Promise<unknown> => {
+          switch (each.kind) {
+            case 'apply': {
+              const outside = each.type === 'debit' ? ('WITHDRAWAL' as const) : ('DEPOSIT' as const)
+              const reason = each.isOutside ? outside : ('TRADE_SETTLEMENT' as const)
+              const { key, type, currency, amount } = each
+              const operation = { key, tradeId: TRADE, type, userId: each.user, currency, amount, reason }
+              return await on.apply(each.hold === null ? operation : { ...operation, hold: each.hold })
+            }
+            case 'settle': {
+              const leg = { currency: each.currency, amount: each.amount, reason: 'TRADE_SETTLEMENT' } as const
+              const debited = { ...leg, type: 'debit', userId: each.from } as const
+              const legs = [
+                each.hold === null ? debited : { ...debited, hold: each.hold },
+                { ...leg, type: 'credit', userId: each.to },
+              ] as const
+              return await on.settle({ key: each.key, tradeId: TRADE, legs })
+            }
+            case 'reverse':
+              return await on.reverse(each.key)
+            case 'hold': {
+              const { key, user: userId, currency, amount } = each
+              return await on.hold({ key, userId, currency, amount })
+            }
+            case 'release': {
+              const amountAtto = each.amount === null ? null : each.amount * 10n ** 10n
+              return await on.release({ key: each.key, hold: each.of, amountAtto })
+            }
+            case 'own hold':
+              return await on.hold({ ...ownHold(each.at), amount: each.amount })
+            case 'own debit': {
+              const { key: hold, ...account } = ownHold(each.at)
+              const { key, amount } = each
+              const operation = { key, tradeId: TRADE, type: 'debit', ...account, amount, hold } as const
+              return await on.apply({ ...operation, reason: 'TRADE_SETTLEMENT' })
+            }
+            case 'own release': {
+              const amountAtto = each.amount === null ? null : each.amount * 10n ** 10n
+              return await on.release({ key: each.key, hold: ownHold(each.at).key, amountAtto })
+            }
+            case 'own reversal':
+              return await on.reverse(ownHold(each.at).key)
           }
-          case 'settle': {
-            const leg = { currency: each.currency, amount: each.amount, reason: 'TRADE_SETTLEMENT' } as const
-            const debited = { ...leg, type: 'debit', userId: each.from } as const
-            const legs = [
-              each.hold === null ? debited : { ...debited, hold: each.hold },
-              { ...leg, type: 'credit', userId: each.to },
-            ] as const
-            return await on.settle({ key: each.key, tradeId: TRADE, legs })
-          }
-          case 'reverse':
-            return await on.reverse(each.key)
-          case 'hold': {
-            const { key, user: userId, currency, amount } = each
-            return await on.hold({ key, userId, currency, amount })
-          }
-          case 'release': {
-            const amountAtto = each.amount === null ? null : each.amount * 10n ** 10n
-            return await on.release({ key: each.key, hold: each.of, amountAtto })
-          }
-          case 'own hold':
-            return await on.hold({ ...ownHold(each.at), amount: each.amount })
-          case 'own debit': {
-            const { key: hold, ...account } = ownHold(each.at)
-            const { key, amount } = each
-            const operation = { key, tradeId: TRADE, type: 'debit', ...account, amount, hold } as const
-            return await on.apply({ ...operation, reason: 'TRADE_SETTLEMENT' })
-          }
-          case 'own release': {
-            const amountAtto = each.amount === null ? null : each.amount * 10n ** 10n
-            return await on.release({ key: each.key, hold: ownHold(each.at).key, amountAtto })
-          }
-          case 'own reversal':
-            return await on.reverse(ownHold(each.at).key)
         }
-      }
-      const answersOf = async (ons: readonly BookedWallet[]): Promise<readonly unknown[]> => {
-        const [first] = ons
-        if (together && first !== undefined) return await Promise.all(calls.map(each => run(first, each)))
-        const answers: unknown[] = []
-        for (const [at, each] of calls.entries()) answers.push(await run(ons[at % ons.length] as BookedWallet, each))
-        return answers
-      }
-      for (const on of [wallet, reference]) {
-        for (const userId of [BUYER, SELLER]) {
-          const funds = { key: `funds ${userId}`, tradeId: null, userId, currency: 'USDT', amount: 20n } as const
-          await on.apply({ ...funds, type: 'credit', reason: 'DEPOSIT' })
+        const answersOf = async (ons: readonly BookedWallet[]): Promise<readonly unknown[]> => {
+          const [first] = ons
+          if (together && first !== undefined) return await Promise.all(calls.map(each => run(first, each)))
+          const answers: unknown[] = []
+          for (const [at, each] of calls.entries()) answers.push(await run(ons[at % ons.length] as BookedWallet, each))
+          return answers
         }
-      }
-      expect((await answersOf(wallets)).map(withoutWords)).toEqual((await answersOf([reference])).map(withoutWords))
-      expect(await wallet.totals()).toEqual(await reference.totals())
-      for (let at = 0; at <= 11; at++) {
-        for (const used of [`key-${at}`, `hold-${at}`]) {
-          const [record, wanted] = [await wallet.keyRecord(used), await reference.keyRecord(used)]
-          expect(withoutWords(record)).toEqual(withoutWords(wanted))
+        for (const on of [wallet, reference]) {
+          for (const userId of [BUYER, SELLER]) {
+            const funds = { key: `funds ${userId}`, tradeId: null, userId, currency: 'USDT', amount: 20n } as const
+            await on.apply({ ...funds, type: 'credit', reason: 'DEPOSIT' })
+          }
         }
-      }
-      for (const userId of users) {
-        for (const code of ['BTC', 'USDT']) {
-          expect(await wallet.balance(userId, code)).toEqual(await reference.balance(userId, code))
-          const query = { of: { userId, currency: code }, after: null, limit: 1000 }
-          const bare = (entries: readonly object[]) => entries.map(entry => ({ ...entry, atMs: 0 }))
-          expect(bare(await wallet.entries(query))).toEqual(bare(await reference.entries(query)))
+        expect((await answersOf(wallets)).map(withoutWords)).toEqual((await answersOf([reference])).map(withoutWords))
+        expect(await wallet.totals()).toEqual(await reference.totals())
+        for (let at = 0; at < KEYS; at++) {
+          for (const used of [`key-${at}`, `hold-${at}`]) {
+            const [record, wanted] = [await wallet.keyRecord(used), await reference.keyRecord(used)]
+            expect(withoutWords(record)).toEqual(withoutWords(wanted))
+          }
         }
-      }
-    })
+        for (const userId of users) {
+          for (const code of ['BTC', 'USDT']) {
+            expect(await wallet.balance(userId, code)).toEqual(await reference.balance(userId, code))
+            const query = { of: { userId, currency: code }, after: null, limit: 1000 }
+            const bare = (entries: readonly object[]) => entries.map(entry => ({ ...entry, atMs: 0 }))
+            expect(bare(await wallet.entries(query))).toEqual(bare(await reference.entries(query)))
+          }
+        }
+      },
+    )
     await fc.assert(property, { numRuns: 60, seed: 20261124 })
   })
 }
