@@ -17,6 +17,10 @@ test('a wallet may be made without holds, whatever its level', async () => {
   expect(await wallet.capabilities()).toMatchObject({ level: 'settlements', holds: false })
   const hold = { key: 'h', userId: BUYER, currency: 'USDT', amount: 1n }
   expect(await wallet.hold(hold)).toMatchObject({ outcome: 'refused', code: 'INVALID_REQUEST' })
+  const leg = { userId: BUYER, currency: 'USDT', amount: 1n, reason: 'TRADE_SETTLEMENT' } as const
+  const legs = [{ ...leg, type: 'debit', hold: 'h' } as const, { ...leg, type: 'credit' } as const]
+  const settled = await wallet.settle({ key: 's', tradeId: BUYER, legs })
+  expect(settled).toMatchObject({ outcome: 'refused', code: 'INVALID_REQUEST' })
 })
 
 describe('faults', () => {

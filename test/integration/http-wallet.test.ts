@@ -12,6 +12,7 @@ import { verifyBooks } from '../../src/verify/verify.ts'
 import { createHttpWallet, type HttpWallet } from '../../src/wallet/http/http-wallet.ts'
 import { createLedgerWallet } from '../../src/wallet/ledger-wallet.ts'
 import type { BookedWallet, Wallet, WalletLevel } from '../../src/wallet/wallet.ts'
+import { holdsSuite } from '../suites/holds.ts'
 import { walletSuite } from '../suites/wallet.ts'
 import { authenticate } from '../support/api.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
@@ -53,7 +54,7 @@ describe('the port', () => {
     await emptyLedger(db.database)
     const { app, books } = serverOf(db, level)
     const url = await app.listen({ host: '127.0.0.1', port: 0 })
-    const http = createHttpWallet({ url, token: 'operator-key', instruments: { assets }, timeoutMs: 5000, clock, log })
+    const http = createHttpWallet({ url, token: 'admin-key', instruments: { assets }, timeoutMs: 5000, clock, log })
     closing.push(() => app.close())
     closing.push(() => http.close())
     await http.capabilities()
@@ -61,6 +62,8 @@ describe('the port', () => {
   }
 
   walletSuite('a wallet over HTTP', make, { keysInHeaders: true })
+  // Debits travel; holds are placed where the books are.
+  holdsSuite('a wallet over HTTP', make)
 })
 
 /** The calls go over HTTP; the books behind them are read where they are. */

@@ -462,7 +462,5 @@ export function holdsSuite(name: string, make: MakeWallet): void {
     expect(await wallet.hold(holdOf(1n))).toMatchObject(none)
     expect(await wallet.release(releaseOf('hold'))).toMatchObject(none)
     expect(await wallet.apply(debit(1n, { hold: 'hold' }))).toMatchObject(none)
-    const call = settlementOf([leg('debit', BUYER, 1n, 'hold'), leg('credit', SELLER, 1n)])
-    expect(await wallet.settle(call)).toMatchObject(none)
   })
 }
