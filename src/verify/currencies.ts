@@ -16,8 +16,8 @@ export interface CurrencyTotals {
 }
 
 interface CurrencyRow extends CurrencyTotals {
-  /** What the accounts hold. */
-  readonly held: string
+  /** What the accounts say they have. */
+  readonly on_accounts: string
   /** Accounts + clearing − (deposits − withdrawals): zero, or money was made or lost. */
   readonly surplus: string
   /** The clearing that settlements in hand, parked rollbacks and owed fees account for. */
@@ -72,7 +72,7 @@ const CURRENCIES = `
     left join fee_users f on f.user_id = e.user_id
     group by e.currency
   ),
-  held as (
+  on_accounts as (
     select currency, sum(balance) as balances
     from ledger_accounts
     group by currency
@@ -82,7 +82,7 @@ const CURRENCIES = `
     union
     select currency from posted
     union
-    select currency from held
+    select currency from on_accounts
     union
     select currency from ledger_totals
   ),
@@ -90,19 +90,20 @@ const CURRENCIES = `
     select c.currency,
       coalesce(p.balances, 0) as balances, coalesce(p.clearing, 0) as clearing,
       coalesce(p.deposits, 0) as deposits, coalesce(p.withdrawals, 0) as withdrawals, coalesce(p.fees, 0) as fees,
-      coalesce(h.balances, 0) as held, coalesce(a.clearing, 0) as accounted,
+      coalesce(h.balances, 0) as on_accounts, coalesce(a.clearing, 0) as accounted,
       coalesce(t.balances, 0) as stored_balances, coalesce(t.clearing, 0) as stored_clearing,
       coalesce(t.deposits, 0) as stored_deposits, coalesce(t.withdrawals, 0) as stored_withdrawals
     from currencies c
     left join posted p using (currency)
-    left join held h using (currency)
+    left join on_accounts h using (currency)
     left join accounted a using (currency)
     left join ledger_totals t using (currency)
   )
   select currency, trim_scale(balances)::text as balances, trim_scale(clearing)::text as clearing,
     trim_scale(deposits)::text as deposits, trim_scale(withdrawals)::text as withdrawals,
-    trim_scale(fees)::text as fees, trim_scale(held)::text as held, trim_scale(accounted)::text as accounted,
-    trim_scale(held + clearing - deposits + withdrawals)::text as surplus,
+    trim_scale(fees)::text as fees, trim_scale(on_accounts)::text as on_accounts,
+    trim_scale(accounted)::text as accounted,
+    trim_scale(on_accounts + clearing - deposits + withdrawals)::text as surplus,
     trim_scale(stored_balances)::text as stored_balances, trim_scale(stored_clearing)::text as stored_clearing,
     trim_scale(stored_deposits)::text as stored_deposits, trim_scale(stored_withdrawals)::text as stored_withdrawals
   from sums
@@ -125,7 +126,7 @@ export async function readCurrencies(
 }
 
 function currencyBreaks(row: CurrencyRow): readonly Break[] {
-  const { currency, deposits, withdrawals, balances, clearing, held, surplus, accounted } = row
+  const { currency, deposits, withdrawals, balances, clearing, on_accounts: onAccounts, surplus, accounted } = row
   const breaks: Break[] = []
   const found = (kind: BreakKind, detail: string): void => {
     breaks.push({ kind, currency, detail })
@@ -134,7 +135,7 @@ function currencyBreaks(row: CurrencyRow): readonly Break[] {
     found(
       'conservation',
       `accounts + clearing should be deposits − withdrawals = ${deposits} − ${withdrawals} ${currency}, ` +
-        `but are ${held} + ${clearing}, which is off by ${surplus}`,
+        `but are ${onAccounts} + ${clearing}, which is off by ${surplus}`,
     )
   }
   if (clearing !== accounted) {
