@@ -23,7 +23,7 @@ import type {
 export type LedgerCall =
   | { readonly kind: 'operation'; readonly operation: Operation }
   | { readonly kind: 'settlement'; readonly settlement: SettlementCall }
-  | { readonly kind: 'reversal'; readonly key: string }
+  | { readonly kind: 'reversal'; readonly key: string; readonly only?: 'settlement' | undefined }
   | { readonly kind: 'hold'; readonly hold: Hold }
   | { readonly kind: 'release'; readonly release: Release }
 

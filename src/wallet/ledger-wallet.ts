@@ -64,7 +64,7 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
     // The kinds of call and their answers belong together: ledger.ts answers an operation as an operation.
     apply: operation => answer({ kind: 'operation', operation }) as Promise<Outcome<OperationDone>>,
     settle: settlement => answer({ kind: 'settlement', settlement }) as Promise<Outcome<null>>,
-    reverse: key => answer({ kind: 'reversal', key }) as Promise<Outcome<ReversalDone>>,
+    reverse: (key, only) => answer({ kind: 'reversal', key, only }) as Promise<Outcome<ReversalDone>>,
     hold: hold => answer({ kind: 'hold', hold }) as Promise<Outcome<HoldState>>,
     release: release => answer({ kind: 'release', release }) as Promise<Outcome<HoldState>>,
     balance: (userId, currency) => selectBalance(database, instruments, userId, currency),

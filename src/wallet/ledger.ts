@@ -23,6 +23,7 @@ import type {
 import {
   changeOf,
   holdFault,
+  isOutside,
   keyFault,
   operationFault,
   type RequestFault,
@@ -62,6 +63,8 @@ export function applyCalls(
   return { outcomes: calls.map(call => batch.answer(call)), changes: batch.changes() }
 }
 
+const NOT_SETTLEMENTS = { code: 'FORBIDDEN', detail: 'what the key did is a deposit or a withdrawal' } as const
+
 interface Posting {
   readonly movement: Movement
   readonly leg: number | null
@@ -93,7 +96,7 @@ class Batch {
       case 'settlement':
         return this.#settlement(call.settlement)
       case 'reversal':
-        return this.#reversal(call.key)
+        return this.#reversal(call)
       case 'hold':
         return this.#hold(call.hold)
       case 'release':
@@ -179,7 +182,7 @@ class Batch {
     return { outcome: 'applied', replayed: false, done: state }
   }
 
-  #reversal(key: string): LedgerOutcome {
+  #reversal({ key, only }: LedgerCall & { readonly kind: 'reversal' }): LedgerOutcome {
     const known = this.#known(key)
     if (known === undefined) {
       this.#keep({ ...NOTHING, key, kind: 'reversal', status: 'cancelled', atMs: this.#nowMs })
@@ -188,6 +191,7 @@ class Batch {
     if (known.status === 'reversed' || known.status === 'cancelled') {
       return { outcome: 'applied', replayed: true, done: { status: known.status } }
     }
+    if (only === 'settlement' && isOutside(known.reason)) return { outcome: 'refused', ...NOT_SETTLEMENTS }
     if (known.status === 'refused') {
       this.#change({ ...known, status: 'cancelled' })
       return { outcome: 'applied', replayed: false, done: { status: 'cancelled' } }
@@ -219,11 +223,10 @@ class Batch {
     const postings = this.#postingsOf(known)
     const opposite = postings.map(({ movement: { type: was, userId, currency, amount, reason }, leg }) => {
       const type = was === 'debit' ? ('credit' as const) : ('debit' as const)
-      // A deposit that is reversed leaves by the door it came in.
-      const isOutside = reason === 'DEPOSIT' || reason === 'WITHDRAWAL'
       // It names no hold: what a debit drew comes back as available.
       const movement: Movement = { type, userId, currency, amount, reason: 'SETTLEMENT_ROLLBACK' }
-      return { movement, leg, isOutside }
+      // A deposit that is reversed leaves by the door it came in.
+      return { movement, leg, isOutside: isOutside(reason) }
     })
     const obstacle = this.#accounts.obstacle(
       opposite.map(({ movement }) => movement),

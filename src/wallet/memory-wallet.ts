@@ -218,7 +218,7 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     return hindrance
   }
 
-  function takeBack(key: string): Outcome<ReversalDone> {
+  function takeBack(key: string, only: 'settlement' | undefined): Outcome<ReversalDone> {
     const before = known.get(key)
     if (before === undefined) {
       const nothing = { kind: 'reversal', movements: [], tradeId: null } as const
@@ -227,6 +227,9 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
     }
     if (before.status === 'reversed' || before.status === 'cancelled') {
       return { outcome: 'applied', replayed: true, done: { status: before.status } }
+    }
+    if (only === 'settlement' && before.movements.some(isOutside)) {
+      return { outcome: 'refused', code: 'FORBIDDEN', detail: 'what the key did is a deposit or a withdrawal' }
     }
     if (before.status === 'applied') {
       const hindrance = undo(key, before)
@@ -294,10 +297,10 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
         const { key, tradeId, legs } = settlement
         return perform(key, 'settlement', tradeId, legs) as Outcome<null>
       }),
-    reverse: key =>
+    reverse: (key, only) =>
       answer('reverse', key, () => {
         const fault = keyFault(key)
-        return fault === null ? takeBack(key) : { outcome: 'refused', ...fault }
+        return fault === null ? takeBack(key, only) : { outcome: 'refused', ...fault }
       }),
     hold: (hold: Hold) =>
       answer('hold', hold.key, () => {

@@ -1,5 +1,5 @@
 import { ASSET_CODE } from '../core/market.ts'
-import type { Hold, Movement, Operation, Release, SettlementCall } from './wallet.ts'
+import type { Hold, Movement, Operation, Reason, Release, SettlementCall } from './wallet.ts'
 
 /** Why a request is not even looked at: nothing of it is remembered (wallet-protocol.md, "Common to all calls"). */
 export interface RequestFault {
@@ -14,11 +14,16 @@ export function keyFault(key: string): RequestFault | null {
   return KEY.test(key) ? null : { code: 'INVALID_REQUEST', detail: 'a key is 1 to 128 printable ASCII characters' }
 }
 
+/** Whether money comes in or goes out: for that more is needed than for settlement. */
+export function isOutside(reason: Reason | null): boolean {
+  return reason === 'DEPOSIT' || reason === 'WITHDRAWAL'
+}
+
 export function operationFault(operation: Operation): RequestFault | null {
   const { tradeId, reason, type } = operation
   const fault = keyFault(operation.key) ?? movementFault(operation)
   if (fault !== null) return fault
-  if (tradeId === null && reason !== 'DEPOSIT' && reason !== 'WITHDRAWAL') {
+  if (tradeId === null && !isOutside(reason)) {
     return { code: 'INVALID_REQUEST', detail: `trade_id is needed for ${reason}` }
   }
   if ((reason === 'DEPOSIT' && type === 'debit') || (reason === 'WITHDRAWAL' && type === 'credit')) {
@@ -38,8 +43,7 @@ export function settlementFault(settlement: SettlementCall): RequestFault | null
   for (const leg of settlement.legs) {
     const legFault = movementFault(leg)
     if (legFault !== null) return legFault
-    if (leg.reason === 'DEPOSIT' || leg.reason === 'WITHDRAWAL')
-      return invalid(`${leg.reason} is no leg of a settlement`)
+    if (isOutside(leg.reason)) return invalid(`${leg.reason} is no leg of a settlement`)
     sums.set(leg.currency, (sums.get(leg.currency) ?? 0n) + changeOf(leg))
   }
   for (const [currency, sum] of sums) if (sum !== 0n) return invalid(`the legs do not sum to zero in ${currency}`)

@@ -201,6 +201,11 @@ export interface Totals {
 export interface BookedWallet extends Wallet {
   apply(operation: Operation): Promise<Outcome<OperationDone>>
   /**
+   * @param only `settlement`: for who may not make deposits or withdrawals. Those that were made are then left as they are
+   *   (`FORBIDDEN`, not remembered): taking one back moves money out or in just so.
+   */
+  reverse(key: string, only?: 'settlement'): Promise<Outcome<ReversalDone>>
+  /**
    * Refused where less is available (`INSUFFICIENT_BALANCE`), also of the fee account: what is not there can't be set aside.
    * A reversal of its key gives back what remains, and from then on nothing can be drawn from it.
    */
