@@ -2,8 +2,11 @@ import { fileURLToPath } from 'node:url'
 import { runner } from 'node-pg-migrate'
 import { codeOf, type Database, transaction } from './db.ts'
 
-/** Which part of the schema: the trades and their settlements, or the built-in wallet's books. */
-export type SchemaPart = 'store' | 'ledger'
+/**
+ * Which part of the schema: the trades and their settlements, the built-in wallet's books, or the keys of whoever calls. The
+ * wallet service alone has the last two, so keys are a part of their own.
+ */
+export type SchemaPart = 'store' | 'ledger' | 'access'
 
 const FOLDER = fileURLToPath(new URL('../migrations/', import.meta.url))
 

@@ -44,6 +44,8 @@ export interface LetterQuery extends LetterFilter {
 }
 
 export type AdminAction = 'retry' | 'bulk-retry' | 'resolve' | 'pause' | 'resume'
+/** What is done about keys (access-store.ts). */
+export type KeyAction = 'key-create' | 'key-revoke'
 
 /** What an operator asks for. */
 export interface AdminChange {
@@ -135,7 +137,7 @@ export interface AuditEntry {
   readonly id: string
   readonly atMs: number
   readonly actor: string
-  readonly action: AdminAction
+  readonly action: AdminAction | KeyAction
   readonly reason: string | null
   readonly detail: Readonly<Record<string, unknown>>
   readonly trades: number
