@@ -121,6 +121,7 @@ export async function prepareSettlement(options: SettlementOptions): Promise<Pre
   const { settlement } = config
   await migrate(database, 'store')
   await migrate(database, 'ledger')
+  await migrate(database, 'access')
   const instruments = await openInstruments(database, {
     assets: config.assets,
     markets: config.markets,

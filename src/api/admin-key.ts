@@ -1,6 +1,7 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { link, mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { freshKey } from './keys/key-text.ts'
 
 /** The first admin key. */
 export interface AdminKey {
@@ -20,7 +21,7 @@ export async function openAdminKey(dataDir: string, given: string | null): Promi
   if (given !== null) return { matches: matcher(given), made: null }
   const kept = await readKept(join(dataDir, FILE))
   if (kept !== null) return { matches: matcher(kept), made: null }
-  const fresh = `lw_${randomBytes(32).toString('base64url')}`
+  const fresh = freshKey()
   const isFirst = await keep(dataDir, fresh)
   const key = isFirst ? fresh : await readKept(join(dataDir, FILE))
   if (key === null) throw new Error(`${join(dataDir, FILE)} was there and is gone`)

@@ -8,7 +8,7 @@ import type {
   RawServerDefault,
 } from 'fastify'
 import type { TSchema } from 'typebox'
-import type { Principal, Role } from './auth.ts'
+import type { Principal, RouteAccess } from './auth.ts'
 
 /** The server as routes see it: requests and answers have the types of their schemas. */
 export type App = FastifyInstance<
@@ -26,9 +26,7 @@ export type CompileSchema = (schema: TSchema) => {
 }
 
 declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** The least role that may call the route; not given: admin. */
-    role?: Role
+  interface FastifyContextConfig extends RouteAccess {
     /** Shown in the API's description instead of the body's own schema, where items are judged one by one. */
     describedBody?: TSchema
   }

@@ -1,7 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { KeyRole } from '../store/access-store.ts'
 import { problemOf, refuse } from './problem.ts'
 
-export type Role = 'viewer' | 'trader' | 'operator' | 'admin'
+export type Role = KeyRole
+/** The roles of which each may do all that the one before may; a trader stands beside them. */
+export type RankedRole = Exclude<Role, 'trader'>
 
 /** Who a key belongs to. `userId`: the one user a trader may act for; null for all other roles. */
 export interface Principal {
@@ -9,31 +12,65 @@ export interface Principal {
   readonly userId: string | null
   /** For the log of who did what; never the key. */
   readonly name: string
+  /** Of a key that may be revoked; not there: it is good for as long as the process is. */
+  readonly keyId?: string
 }
 
-/** Null: there is no such key. */
-export type Authenticate = (key: string) => Promise<Principal | null>
+/** Null: there is no such key. `busy`: too many are being looked up to say. */
+export type Found = Principal | null | 'busy'
+/** At once where that can be, since every request waits for it. */
+export type Authenticate = (key: string) => Found | Promise<Found>
 
-const RANK: Readonly<Record<Role, number>> = { viewer: 0, trader: 1, operator: 2, admin: 3 }
+/** Who may call a route. Every route that needs a key says so in its configuration (server.ts refuses to start else). */
+export interface RouteAccess {
+  /** The least role. */
+  readonly role?: RankedRole
+  /** Traders may call it as well, and are shown what is their own alone: the route sees to that. */
+  readonly traders?: 'own'
+}
+
+const RANK: Readonly<Record<RankedRole, number>> = { viewer: 0, operator: 1, admin: 2 }
 const BEARER = /^Bearer +([\x21-\x7e]{1,512})$/i
 
-/** A hook that lets a request through only with a key whose role is at least that of the route's configuration. */
+/** The first admin key: the one of the environment or the data folder. */
+export function adminKeyOnly(matches: (key: string) => boolean): Authenticate {
+  const admin: Principal = { role: 'admin', userId: null, name: 'admin' }
+  return key => (matches(key) ? admin : null)
+}
+
+/** Asks the second only for what the first does not know. */
+export function eitherOf(first: Authenticate, second: Authenticate): Authenticate {
+  return key => {
+    const found = first(key)
+    if (found instanceof Promise) return found.then(known => known ?? second(key))
+    return found ?? second(key)
+  }
+}
+
+/**
+ * A hook that lets a request through only with a key that may call its route.
+ *
+ * @param why other keys than the first can't be known, where they can't; for whoever brings one.
+ */
 export function requireRole(
   authenticate: Authenticate,
+  why: string | null,
 ): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown> {
   return async (request, reply) => {
     const key = keyOf(request.headers.authorization)
-    const principal = key === undefined ? null : await authenticate(key)
-    if (principal === null) {
+    const found = key === undefined ? null : await authenticate(key)
+    if (found === 'busy') return refuse(reply, problemOf('RATE_LIMITED', 'too many keys are being looked up just now'))
+    if (found === null) {
       const said = key === undefined ? '' : ', error="invalid_token"'
       void reply.header('www-authenticate', `Bearer realm="legwork"${said}`)
-      return refuse(reply, problemOf('UNAUTHORIZED', key === undefined ? 'no key was given' : 'the key is not known'))
+      const unknown = why === null ? 'the key is not known' : `the key is not known: ${why}`
+      return refuse(reply, problemOf('UNAUTHORIZED', key === undefined ? 'no key was given' : unknown))
     }
-    const needed = request.routeOptions.config.role ?? 'admin'
-    if (!isAtLeast(principal, needed)) {
-      return refuse(reply, problemOf('FORBIDDEN', `this needs the role ${needed}; the key has ${principal.role}`))
+    const { role: needed = 'admin', traders }: RouteAccess = request.routeOptions.config
+    if (!isAtLeast(found, needed) && !(found.role === 'trader' && traders === 'own')) {
+      return refuse(reply, problemOf('FORBIDDEN', `this needs the role ${needed}; the key has ${found.role}`))
     }
-    request.principal = principal
+    request.principal = found
     return undefined
   }
 }
@@ -43,8 +80,9 @@ export function keyOf(authorization: string | undefined): string | undefined {
   return BEARER.exec(authorization ?? '')?.[1]
 }
 
-export function isAtLeast({ role }: Principal, needed: Role): boolean {
-  return RANK[role] >= RANK[needed]
+/** A trader is at least nothing: what it may do, its routes say. */
+export function isAtLeast({ role }: Principal, needed: RankedRole): boolean {
+  return role !== 'trader' && RANK[role] >= RANK[needed]
 }
 
 /** Whether a principal may see what these users took part in. */

@@ -1,5 +1,6 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyContextConfig } from 'fastify'
 import type { App } from './app.ts'
 
 /** `GET /openapi.json`, made of the routes' own schemas, and the page at `/docs`. Registered before the routes. */
@@ -18,8 +19,12 @@ export async function describeApi(app: App, version: string): Promise<void> {
       security: [{ key: [] }],
     },
     transform: ({ schema, url, route }) => {
-      const describedBody = route.config?.describedBody
-      return { schema: describedBody === undefined ? schema : { ...schema, body: describedBody }, url }
+      const { describedBody, role, traders }: FastifyContextConfig = route.config ?? {}
+      const body = describedBody === undefined ? {} : { body: describedBody }
+      // Only on what needs a key.
+      const access =
+        role === undefined ? {} : { 'x-least-role': role, ...(traders === 'own' && { 'x-traders': 'own' }) }
+      return { schema: { ...schema, ...body, ...access }, url }
     },
   })
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })

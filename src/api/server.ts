@@ -8,10 +8,12 @@ import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import type { TSchema } from 'typebox'
 import type { Logger } from '../log.ts'
 import { type AdminServices, adminRoutes } from './admin/plugin.ts'
+import { auditListRoute } from './admin/routes/audit-list.ts'
 import type { App, CompileSchema } from './app.ts'
-import { type Authenticate, type Principal, requireRole } from './auth.ts'
+import { type Authenticate, eitherOf, type Principal, requireRole } from './auth.ts'
 import { errorHandler } from './error-handler.ts'
 import { parseInstant } from './instant.ts'
+import { type KeyServices, keyRoutes, noKeyRoutes } from './keys/plugin.ts'
 import { describeApi } from './openapi.ts'
 import { problemOf, refuse } from './problem.ts'
 import { healthRoutes, type NotReady } from './routes/health-show.ts'
@@ -23,7 +25,10 @@ import { type FaultControl, faultRoutes } from './wallet/faults/routes.ts'
 import { type WalletServices, walletRoutes } from './wallet/plugin.ts'
 
 export interface ServerOptions {
+  /** Asked first for every key. */
   readonly authenticate: Authenticate
+  /** Further keys, and their making; a text says why there are none. */
+  readonly keys?: KeyServices | string
   readonly notReady: NotReady
   readonly log: Logger
   readonly version: string
@@ -84,18 +89,36 @@ export function createServer(options: ServerOptions): App {
     healthRoutes(scope, options.notReady)
     await scope.register(async guarded => {
       app.compileSchema = validatorsOf(guarded)
-      guarded.addHook('onRequest', requireRole(options.authenticate))
+      guardRoutes(guarded, options)
       if (options.trades !== null) {
         tradesTakeRoute(guarded, options.trades)
         tradesListRoute(guarded, options.trades)
         tradeShowRoute(guarded, options.trades)
       }
-      if (options.admin !== undefined) await adminRoutes(guarded, options.admin)
+      if (options.admin !== undefined) adminRoutes(guarded, options.admin)
+      keyAndAuditRoutes(guarded, options)
       if (options.wallet !== null) await walletRoutes(guarded, options.wallet)
       if (options.faults !== undefined) faultRoutes(guarded, options.faults)
     })
   })
   return app
+}
+
+/** Every route of a scope asks for a key, and says who may call it: one that does not is a mistake, found at the start. */
+function guardRoutes(scope: App, { authenticate, keys }: ServerOptions): void {
+  const isKept = typeof keys === 'object'
+  const all = isKept ? eitherOf(authenticate, keys.holders.authenticate) : authenticate
+  scope.addHook('onRequest', requireRole(all, isKept ? null : (keys ?? null)))
+  scope.addHook('onRoute', ({ method, url, config }) => {
+    if (config?.role === undefined) throw new Error(`${String(method)} ${url} does not say which role it needs`)
+  })
+}
+
+function keyAndAuditRoutes(scope: App, { keys, admin }: ServerOptions): void {
+  if (typeof keys === 'object') keyRoutes(scope, keys)
+  else if (keys !== undefined) noKeyRoutes(scope, keys)
+  const logs = [...(admin === undefined ? [] : [admin.operators]), ...(typeof keys === 'object' ? [keys.store] : [])]
+  if (logs.length > 0) auditListRoute(scope, logs)
 }
 
 /** The validators of the routes in a scope; they are there once its first route is. */

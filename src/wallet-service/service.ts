@@ -1,5 +1,6 @@
 /** The wiring of the wallet service alone: the ledger behind the framework's server, or the memory wallet behind a lean one. */
 import type { Authenticate } from '../api/auth.ts'
+import { createKeyServices } from '../api/keys/plugin.ts'
 import { createLeanServer } from '../api/lean/server.ts'
 import { BODY_LIMIT, createServer, REQUEST_TIMEOUT_MS } from '../api/server.ts'
 import { withFaults } from '../api/wallet/faults/acting.ts'
@@ -44,6 +45,7 @@ export async function createMemoryWalletService(
   const control = createFaultControl(options.faults, clock)
   const app = createServer({
     ...{ authenticate, log, version, trades: null, faults: control },
+    keys: 'a wallet in memory has no database to keep keys in, and takes the admin key alone',
     notReady: async () => [],
     wallet: { wallet, assets },
   })
@@ -81,13 +83,16 @@ export async function createLedgerWalletService(
   // Not for the memory wallet, which starts without them.
   const { migrate } = await import('../migrate.ts')
   const { createLedgerWallet } = await import('../wallet/ledger-wallet.ts')
+  const { createAccessStore } = await import('../store/pg-access-store.ts')
   await migrate(database, 'ledger')
+  await migrate(database, 'access')
   const assets = assetsOf(config)
   const { feeUserId } = config.settlement
   const instruments = { assets, markets: new Map() }
   const wallet = createLedgerWallet({ database, instruments, clock: systemClock(), feeUserId, log, level, holds })
   const app = createServer({
     ...{ authenticate, log, version, trades: null },
+    keys: createKeyServices(createAccessStore(database), systemClock()),
     notReady: async () => {
       await database.query('select 1')
       return []

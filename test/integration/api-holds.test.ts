@@ -264,7 +264,7 @@ test('a wallet without holds has no such calls, says so, and takes no debit that
     trades: null,
     wallet: services,
   })
-  const headers = { ...bearer('operator'), 'idempotency-key': 'key' }
+  const headers = { ...bearer('admin'), 'idempotency-key': 'key' }
   const post = (url: string, payload: object) => call(app, { method: 'POST', url, headers, payload })
   const account = { user_id: randomUUID(), currency: 'USDT', amount: '1' }
   expect((await call(app, { method: 'GET', url: '/v1/capabilities', headers })).body).toMatchObject({ holds: false })

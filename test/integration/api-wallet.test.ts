@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseStored } from '../../src/core/money.ts'
-import { type Answer, createTestApi, type TestApi } from '../support/api.ts'
+import { type Answer, bearer, createTestApi, type TestApi } from '../support/api.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 
 type Body = Record<string, unknown>
@@ -233,13 +233,13 @@ test('a reversal that finds the money spent is refused, and succeeds once it is 
   const key = randomUUID()
   await send('credit', operation(user), key)
   await send('debit', operation(user, { reason: 'WITHDRAWAL', amount: '1' }))
-  expect(await api.post('/v1/reversals', { key })).toMatchObject({
+  expect(await api.post('/v1/reversals', { key }, bearer('admin'))).toMatchObject({
     status: 422,
     body: { code: 'INSUFFICIENT_BALANCE' },
   })
   expect(await balance(user)).toBe('99')
   await send('credit', operation(user, { amount: '1' }))
-  expect((await api.post('/v1/reversals', { key })).body).toMatchObject({ status: 'reversed' })
+  expect((await api.post('/v1/reversals', { key }, bearer('admin'))).body).toMatchObject({ status: 'reversed' })
   expect(await balance(user)).toBe('0')
 })
 
@@ -550,17 +550,63 @@ test('the same credit sent twenty times at once moves money once', async () => {
   expect(await balance(user)).toBe('100')
 })
 
-test('the wallet is for operators and admins', async () => {
-  const user = randomUUID()
-  for (const path of [
-    `/v1/balances/${user}/BTC`,
-    '/v1/totals',
-    '/v1/capabilities',
-    `/v1/operations/k`,
-    '/v1/entries',
-  ]) {
-    expect((await api.get(path, 'viewer')).status, path).toBe(403)
-    expect((await api.get(path, 'trader')).status, path).toBe(403)
-    expect((await api.get(path, 'admin')).status, path).not.toBe(403)
-  }
+describe('roles', () => {
+  const forbidden = { status: 403, body: { code: 'FORBIDDEN', detail: expect.stringContaining('role admin') } }
+  const asOperator = bearer('operator')
+  const keyed = (key: string) => ({ ...asOperator, 'idempotency-key': key })
+
+  test('a deposit or withdrawal takes an admin; an operator is refused, and the key is not spent', async () => {
+    const user = await funded()
+    for (const [type, reason] of [
+      ['credit', 'DEPOSIT'],
+      ['debit', 'WITHDRAWAL'],
+    ] as const) {
+      const key = randomUUID()
+      const body = operation(user, { reason, amount: '1' })
+      expect(await api.post(`/v1/${type}s`, body, keyed(key))).toMatchObject(forbidden)
+      expect((await api.get(`/v1/operations/${key}`)).status).toBe(404)
+      expect((await send(type, body, key)).status).toBe(201)
+      expect(await api.post(`/v1/${type}s`, body, keyed(key))).toMatchObject(forbidden)
+    }
+    expect(await balance(user)).toBe('100')
+  })
+
+  test('in a batch it refuses only itself, and a settlement has none for anybody', async () => {
+    const user = await funded()
+    const trade_id = randomUUID()
+    const item = (change: Body) => ({ ...operation(user, { ...change, amount: '1' }), key: randomUUID() })
+    const operations = [
+      item({ type: 'credit', reason: 'TRADE_SETTLEMENT', trade_id }),
+      item({ type: 'credit', reason: 'DEPOSIT' }),
+      item({ type: 'debit', reason: 'WITHDRAWAL' }),
+      item({ type: 'debit', reason: 'FEE_COLLECTION', trade_id }),
+    ]
+    const { status, body } = await api.post('/v1/batch', { operations }, asOperator)
+    expect([status, body.results.map(({ status: said }: Body) => said)]).toEqual([
+      200,
+      ['applied', 'refused', 'refused', 'applied'],
+    ])
+    expect(body.results[1]).toMatchObject({
+      key: operations[1]?.key,
+      problem: { status: 403, code: 'FORBIDDEN', detail: expect.stringContaining('role admin') },
+    })
+    const settlement = { key: randomUUID(), trade_id, legs: [{ ...operation(user), type: 'credit' }] }
+    for (const role of ['operator', 'admin'] as const) {
+      const answer = await api.post('/v1/settlements', { settlements: [settlement] }, bearer(role))
+      expect(answer.body.results).toMatchObject([{ status: 'refused', problem: { code: 'INVALID_REQUEST' } }])
+    }
+    expect(await balance(user)).toBe('100')
+  })
+
+  test('nor does an operator take a deposit back, which would be a way to withdraw', async () => {
+    const [user, key] = [randomUUID(), randomUUID()]
+    await send('credit', operation(user), key)
+    expect(await api.post('/v1/reversals', { key }, asOperator)).toMatchObject(forbidden)
+    const operations = [{ type: 'reversal', key }]
+    const { body } = await api.post('/v1/batch', { operations }, asOperator)
+    expect(body.results).toMatchObject([{ key, status: 'refused', problem: { code: 'FORBIDDEN' } }])
+    expect(await balance(user)).toBe('100')
+    expect((await api.post('/v1/reversals', { key }, bearer('admin'))).body).toMatchObject({ status: 'reversed' })
+    expect((await api.post('/v1/reversals', { key }, asOperator)).body).toMatchObject({ replayed: true })
+  })
 })

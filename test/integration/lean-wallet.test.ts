@@ -85,11 +85,12 @@ async function answersOf(url: string, bytes: string): Promise<unknown> {
 }
 
 const TRADE = '00000000-0000-4000-9000-00000000aaaa'
-const KEYED = (key: string) => ({ ...bearer('operator'), 'idempotency-key': key })
+const KEYED = (key: string) => ({ ...bearer('admin'), 'idempotency-key': key })
 const OPERATION = { user_id: BUYER, currency: 'USDT', amount: '100', reason: 'DEPOSIT' }
 const LEG = { user_id: BUYER, currency: 'USDT', amount: '1', reason: 'TRADE_SETTLEMENT' }
 const HELD = { user_id: BUYER, currency: 'USDT', amount: '2' }
-const AUTH = bearer('operator')
+const AUTH = bearer('admin')
+const OPERATOR = bearer('operator')
 
 const credit = (body: unknown, key = 'k', more: Readonly<Record<string, string>> = {}): string =>
   request('POST', '/v1/credits', body, { ...KEYED(key), ...more })
@@ -149,11 +150,15 @@ const CORPUS: readonly (readonly [string, string])[] = [
   ['no authorization', post('/v1/credits', OPERATION, { 'idempotency-key': 'x' })],
   ['another scheme', post('/v1/credits', OPERATION, { authorization: 'Basic eDp5', 'idempotency-key': 'x' })],
   ['a wrong token', post('/v1/credits', OPERATION, { authorization: 'Bearer x', 'idempotency-key': 'x' })],
-  [
-    'a token with spaces',
-    post('/v1/credits', OPERATION, { ...KEYED('bearer'), authorization: 'bearer   operator-key' }),
-  ],
+  ['a token with spaces', post('/v1/credits', OPERATION, { ...KEYED('bearer'), authorization: 'bearer   admin-key' })],
   ['too small a role', post('/v1/credits', OPERATION, { ...bearer('viewer'), 'idempotency-key': 'x' })],
+  ['a role that may settle and not deposit', post('/v1/credits', OPERATION, { ...OPERATOR, 'idempotency-key': 'x' })],
+  ['the same in a batch', post('/v1/batch', { operations: [{ ...OPERATION, type: 'credit', key: 'x' }] }, OPERATOR)],
+  ['and the reversal of a deposit', post('/v1/reversals', { key: 'k' }, OPERATOR)],
+  ['what it may do', post('/v1/credits', { ...LEG, trade_id: TRADE }, { ...OPERATOR, 'idempotency-key': 'operator' })],
+  ['a balance it may see', get(`/v1/balances/${BUYER}/USDT`, bearer('viewer'))],
+  ['its own balance', get(`/v1/balances/${BUYER}/USDT`, bearer('trader'))],
+  ["another's balance", get(`/v1/balances/${SELLER}/USDT`, bearer('trader'))],
   ['a hold', post('/v1/holds', HELD, KEYED('h'))],
   ['a hold again', post('/v1/holds', HELD, KEYED('h'))],
   ['a debit on it', post('/v1/debits', { ...LEG, trade_id: TRADE, hold: 'h' }, KEYED('drawn'))],

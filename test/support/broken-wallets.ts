@@ -48,7 +48,7 @@ export interface OpenWallet {
 }
 
 /** The token it takes, unless it takes any. */
-export const TOKEN = 'operator-key'
+export const TOKEN = 'admin-key'
 
 /** The memory wallet behind our server, with what is wrong with it. */
 export async function openWallet(level: WalletLevel, wrong: Wrong = {}): Promise<OpenWallet> {

@@ -32,7 +32,7 @@ export const ChangeHeaders = Type.Object({
   ),
 })
 
-const Reason = Type.String({ ...TEXT, description: 'Why, for the audit log.' })
+export const Reason = Type.String({ ...TEXT, description: 'Why, for the audit log.' })
 
 /** A change that needs no content: no body, or one with a reason. */
 export const ReasonBody = Type.Unsafe<{ readonly reason?: string } | null>({
@@ -149,7 +149,7 @@ export const AuditPage = Type.Object({
       id: Type.String(),
       at: INSTANT,
       actor: Type.String(),
-      action: Type.Enum(['retry', 'bulk-retry', 'resolve', 'pause', 'resume']),
+      action: Type.Enum(['retry', 'bulk-retry', 'resolve', 'pause', 'resume', 'key-create', 'key-revoke']),
       reason: orNull(Type.String()),
       detail: Type.Object({}, { additionalProperties: true }),
       trades: Type.Integer({ description: 'How many trades it was about.' }),

@@ -6,8 +6,6 @@ import type { DeadLetterDesk } from '../../worker/dead-letter-desk.ts'
 import type { Monitor } from '../../worker/monitor.ts'
 import type { WorkerPool } from '../../worker/pool.ts'
 import type { App } from '../app.ts'
-import { problemOf, refuse } from '../problem.ts'
-import { auditListRoute } from './routes/audit-list.ts'
 import { bulkRetryItemsRoute } from './routes/bulk-retry-items.ts'
 import { bulkRetryShowRoute } from './routes/bulk-retry-show.ts'
 import { letterResolveRoute } from './routes/letter-resolve.ts'
@@ -39,22 +37,14 @@ export interface WalletStatus {
 }
 
 /** `/v1/admin/…`: viewers read, operators change. `app` asks for the key. */
-export async function adminRoutes(app: App, services: AdminServices): Promise<void> {
-  await app.register(async scope => {
-    scope.addHook('onRequest', async ({ principal }, reply) => {
-      // Traders rank above viewers, and see what is theirs alone.
-      if (principal.role !== 'trader') return undefined
-      return refuse(reply, problemOf('FORBIDDEN', 'this is for operators; the key is a trader’s'))
-    })
-    lettersListRoute(scope, services)
-    letterShowRoute(scope, services)
-    letterRetryRoute(scope, services)
-    letterResolveRoute(scope, services)
-    lettersRetryRoute(scope, services)
-    bulkRetryShowRoute(scope, services)
-    bulkRetryItemsRoute(scope, services)
-    settlementSwitchRoutes(scope, services)
-    statusShowRoute(scope, services)
-    auditListRoute(scope, services)
-  })
+export function adminRoutes(app: App, services: AdminServices): void {
+  lettersListRoute(app, services)
+  letterShowRoute(app, services)
+  letterRetryRoute(app, services)
+  letterResolveRoute(app, services)
+  lettersRetryRoute(app, services)
+  bulkRetryShowRoute(app, services)
+  bulkRetryItemsRoute(app, services)
+  settlementSwitchRoutes(app, services)
+  statusShowRoute(app, services)
 }

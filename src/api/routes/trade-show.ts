@@ -15,7 +15,7 @@ export function tradeShowRoute(app: App, { store, instruments }: TradeServices):
     params: Type.Object({ id: Type.String() }, CLOSED),
     response: { 200: TradeAnswer, ...PROBLEM_ANSWERS },
   }
-  app.get('/v1/trades/:id', { schema, config: { role: 'viewer' } }, async (request, reply) => {
+  app.get('/v1/trades/:id', { schema, config: { role: 'viewer', traders: 'own' } }, async (request, reply) => {
     const id = parseUuid(request.params.id)
     const stored = id === null ? null : await store.trade(id)
     if (stored === null || !maySee(request.principal, [stored.trade.buyerUserId, stored.trade.sellerUserId])) {

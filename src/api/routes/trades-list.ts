@@ -17,7 +17,7 @@ export function tradesListRoute(app: App, { store, instruments }: TradeServices)
     querystring: TradesQuery,
     response: { 200: TradesPage, ...PROBLEM_ANSWERS },
   }
-  app.get('/v1/trades', { schema, config: { role: 'viewer' } }, async ({ query, principal }, reply) => {
+  app.get('/v1/trades', { schema, config: { role: 'viewer', traders: 'own' } }, async ({ query, principal }, reply) => {
     const before = query.cursor === undefined ? null : positionOf(query.cursor)
     if (before === undefined) return refuse(reply, invalid('/cursor', 'must be a cursor that an answer gave'))
     const userIds = visibleUsers(query.user_id?.toLowerCase().split(',') ?? [], principal)

@@ -2,9 +2,11 @@
  * What the wallet's calls come to, from a body that its schema has accepted to what is answered. The routes write it, and
  * so does the lean server: whatever the way in, a call is read, made and answered here.
  */
-import type { FastifyBaseLogger } from 'fastify'
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
 import { formatDecimal } from '../../core/money.ts'
+import { isOutside } from '../../wallet/protocol.ts'
+import { isAtLeast } from '../auth.ts'
 import type { Problem } from '../contract.ts'
 import { problemOf } from '../problem.ts'
 import { problemOfOutcome, viewHold, viewOperation } from './answers.ts'
@@ -30,6 +32,13 @@ import { readHold, readOperation, readRelease, readSettlement, scaleOf } from '.
 /** What a call needs besides its body. */
 export interface Calling extends WalletServices {
   readonly log: FastifyBaseLogger
+  /** Whether the key may make deposits and withdrawals, and take them back; settlement needs no more than an operator's. */
+  readonly mayDeposit: boolean
+}
+
+/** Of a request to the routes. */
+export function callingOf(services: WalletServices, { log, principal }: FastifyRequest): Calling {
+  return { ...services, log, mayDeposit: isAtLeast(principal, 'admin') }
 }
 
 /** `isReplayed`: this is the answer that the key's first call got. */
@@ -39,8 +48,9 @@ export type Said<Body> = { readonly body: Body; readonly isReplayed: boolean } |
 export async function applyOperation(
   body: OperationBody,
   identity: { readonly key: string; readonly type: 'debit' | 'credit' },
-  { wallet, assets, log }: Calling,
+  { wallet, assets, log, mayDeposit }: Calling,
 ): Promise<Said<OperationView>> {
+  if (!mayDeposit && isOutside(body.reason)) return { problem: adminNeeded(body.reason) }
   const read = readOperation(body, identity, assets)
   if ('problem' in read) return read
   const outcome = await wallet.apply(read.value)
@@ -74,11 +84,21 @@ export async function releaseHold(
   return { body: viewHold(body.key, outcome, assets), isReplayed: outcome.replayed }
 }
 
-export async function reverseKey(key: string, { wallet, assets, log }: Calling): Promise<Said<ReversalView>> {
-  const outcome = await wallet.reverse(key)
+export async function reverseKey(
+  key: string,
+  { wallet, assets, log, mayDeposit }: Calling,
+): Promise<Said<ReversalView>> {
+  const outcome = await wallet.reverse(key, mayDeposit ? undefined : 'settlement')
+  if (outcome.outcome === 'refused' && outcome.code === 'FORBIDDEN') {
+    return { problem: adminNeeded('the reversal of a DEPOSIT or WITHDRAWAL') }
+  }
   if (outcome.outcome !== 'applied') return { problem: problemOfOutcome(outcome, assets, log) }
   const { replayed } = outcome
   return { body: { key, status: outcome.done.status, replayed }, isReplayed: replayed }
+}
+
+function adminNeeded(what: string): Problem {
+  return problemOf('FORBIDDEN', `${what} needs the role admin; the key has operator`)
 }
 
 export async function showBalance(

@@ -5,7 +5,7 @@
  */
 import type { Static, TSchema } from 'typebox'
 import type { App } from '../app.ts'
-import { type Authenticate, isAtLeast, keyOf } from '../auth.ts'
+import { type Authenticate, type Found, isAtLeast, keyOf, type Principal } from '../auth.ts'
 import type { Problem } from '../contract.ts'
 import { type Answer, JSON_TYPE, PROBLEM_TYPE } from '../lean/answer.ts'
 import type { Handle } from '../lean/connection.ts'
@@ -18,7 +18,7 @@ export interface HotOptions {
   /** Ready; it answers whatever is not hot. */
   readonly app: App
   readonly authenticate: Authenticate
-  readonly calling: Calling
+  readonly calling: Omit<Calling, 'mayDeposit'>
 }
 
 /** Null: not for here after all; nothing was done. */
@@ -26,35 +26,60 @@ type Hot = (request: WireRequest) => Promise<Answer> | null
 
 /** Makes the handler of each connection. */
 export async function hotHandler(options: HotOptions): Promise<() => Handle> {
-  const { app, authenticate } = options
-  const routes = await hotRoutes(options)
-  const mayCall = callerCheck(authenticate)
-  const answer = (request: WireRequest): Promise<Answer> =>
+  const { app, calling } = options
+  const [ofAdmins, ofOperators] = await Promise.all([
+    hotRoutes(app, { ...calling, mayDeposit: true }),
+    hotRoutes(app, { ...calling, mayDeposit: false }),
+  ])
+  const callerOf = callerBy(options.authenticate)
+  const answer = (routes: HotRoutes, request: WireRequest): Promise<Answer> =>
     routeOf(routes, request)?.(request) ?? answerByRoutes(app, request)
 
   return () => {
-    // What a connection's client has shown to be good; it is compared with nobody else's.
+    // What a connection's client has shown to be good for ever; it is compared with nobody else's.
     let accepted: string | undefined
+    let routes = ofOperators
+    const answerTo = (caller: Principal | null, request: WireRequest): Promise<Answer> => {
+      if (caller === null) return answerByRoutes(app, request)
+      const own = isAtLeast(caller, 'admin') ? ofAdmins : ofOperators
+      if (caller.keyId === undefined) {
+        accepted = request.headers['authorization']
+        routes = own
+      }
+      return answer(own, request)
+    }
     return request => {
-      if (accepted !== undefined && request.headers['authorization'] === accepted) return answer(request)
-      return mayCall(request).then(isGood => {
-        if (isGood) accepted = request.headers['authorization']
-        return isGood ? answer(request) : answerByRoutes(app, request)
-      })
+      if (accepted !== undefined && request.headers['authorization'] === accepted) return answer(routes, request)
+      const caller = callerOf(request)
+      if (!(caller instanceof Promise)) return answerTo(caller, request)
+      return caller.then(
+        found => answerTo(found, request),
+        () => answerByRoutes(app, request),
+      )
     }
   }
 }
 
 /** Whether a request brings the key of somebody who may call the wallet. */
 export function callerCheck(authenticate: Authenticate): (request: WireRequest) => Promise<boolean> {
-  return async ({ headers }) => {
+  const callerOf = callerBy(authenticate)
+  return async request => (await callerOf(request)) !== null
+}
+
+/** Who calls, if it is somebody whose calls may be hot; at once where that can be said at once. */
+function callerBy(authenticate: Authenticate): (request: WireRequest) => Principal | null | Promise<Principal | null> {
+  const mayBeHot = (found: Found): Principal | null =>
+    found !== null && found !== 'busy' && isAtLeast(found, 'operator') ? found : null
+  return ({ headers }) => {
     const key = keyOf(headers['authorization'])
-    const principal = key === undefined ? null : await authenticate(key)
-    return principal !== null && isAtLeast(principal, 'operator')
+    const found = key === undefined ? null : authenticate(key)
+    return found instanceof Promise ? found.then(mayBeHot) : mayBeHot(found)
   }
 }
 
-async function hotRoutes({ app, calling }: HotOptions): Promise<ReadonlyMap<string, Hot>> {
+type HotRoutes = ReadonlyMap<string, Hot>
+
+async function hotRoutes(app: App, calling: Calling): Promise<HotRoutes> {
   const { batchMax, settlementsMax } = await calling.wallet.capabilities()
   const check = checkWith(app.compileSchema)
   const validates = <Schema extends TSchema>(schema: Schema) => {
@@ -109,7 +134,7 @@ async function hotRoutes({ app, calling }: HotOptions): Promise<ReadonlyMap<stri
 
 const BALANCES = '/v1/balances/'
 
-function routeOf(routes: ReadonlyMap<string, Hot>, { method, target }: WireRequest): Hot | undefined {
+function routeOf(routes: HotRoutes, { method, target }: WireRequest): Hot | undefined {
   if (method === 'POST') return routes.get(`POST ${target}`)
   return method === 'GET' && target.startsWith(BALANCES) ? routes.get(`GET ${BALANCES}`) : undefined
 }

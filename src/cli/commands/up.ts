@@ -1,12 +1,15 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { openAdminKey } from '../../api/admin-key.ts'
+import { adminKeyOnly } from '../../api/auth.ts'
+import { createKeyServices } from '../../api/keys/plugin.ts'
 import { createServer } from '../../api/server.ts'
 import { systemClock } from '../../clock.ts'
 import type { Config } from '../../config.ts'
 import type { Rail } from '../../core/settlement.ts'
 import { createLogger } from '../../log.ts'
 import { type OpenDatabase, openConfiguredDatabase, type PreparedSettlement, prepareSettlement } from '../../main.ts'
+import { createAccessStore } from '../../store/pg-access-store.ts'
 import { configOf } from '../config.ts'
 import { EXIT, type ExitStatus } from '../exit-status.ts'
 import { type Loss, watchLoss } from '../loss.ts'
@@ -83,7 +86,8 @@ function serverOf(
   const { instruments, books, link } = settlement
   const clock = systemClock()
   return createServer({
-    authenticate: async given => (matches(given) ? { role: 'admin', userId: null, name: 'admin' } : null),
+    authenticate: adminKeyOnly(matches),
+    keys: createKeyServices(createAccessStore(database), clock),
     notReady: async () => {
       await database.query('select 1')
       return link.lacking()

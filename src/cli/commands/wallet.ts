@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { openAdminKey } from '../../api/admin-key.ts'
+import { adminKeyOnly } from '../../api/auth.ts'
 import type { Config } from '../../config.ts'
 import { createLogger } from '../../log.ts'
 import type { WalletLevel } from '../../wallet/wallet.ts'
@@ -70,7 +71,7 @@ async function openKey(config: Config): Promise<WalletServiceOptions['authentica
   if (made !== null) {
     process.stderr.write(`The admin key, shown this once and kept in ${join(config.dataDir, 'admin.key')}:\n${made}\n`)
   }
-  return async given => (matches(given) ? { role: 'admin', userId: null, name: 'admin' } : null)
+  return adminKeyOnly(matches)
 }
 
 /** @param ended resolves when the service is to end: with null, or with why it has to. */

@@ -1,5 +1,5 @@
 import { parseUuid } from '../../../core/ids.ts'
-import type { AuditQuery as StoreQuery } from '../../../store/operator-store.ts'
+import type { AuditEntry, AuditQuery as StoreQuery } from '../../../store/operator-store.ts'
 import type { App } from '../../app.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { invalid } from '../../faults.ts'
@@ -7,10 +7,14 @@ import { formatInstant } from '../../instant.ts'
 import { limitOf, pageOf, partsOf } from '../../page.ts'
 import { refuse } from '../../problem.ts'
 import { AuditPage, AuditQuery } from '../contract.ts'
-import type { AdminServices } from '../plugin.ts'
+
+/** A part of the log; settlements and keys have one each. */
+interface AuditLog {
+  auditLog(query: StoreQuery): Promise<readonly AuditEntry[]>
+}
 
 /** `GET /v1/admin/audit-log`: who changed what, newest first; of one trade, if it is named. */
-export function auditListRoute(app: App, { operators }: AdminServices): void {
+export function auditListRoute(app: App, logs: readonly AuditLog[]): void {
   const schema = {
     tags: ['operation'],
     summary: 'Who changed what, when and why',
@@ -23,10 +27,16 @@ export function auditListRoute(app: App, { operators }: AdminServices): void {
     const tradeId = query.trade_id === undefined ? null : parseUuid(query.trade_id)
     if (tradeId === null && query.trade_id !== undefined) return refuse(reply, invalid('/trade_id', 'must be a UUID'))
     const limit = limitOf(query.limit)
-    const found = await operators.auditLog({ tradeIds: tradeId === null ? [] : [tradeId], before, limit: limit + 1 })
-    const { items, next_cursor } = pageOf(found, limit, last => [last.atMs, last.id])
+    const asked = { tradeIds: tradeId === null ? [] : [tradeId], before, limit: limit + 1 }
+    const found = await Promise.all(logs.map(log => log.auditLog(asked)))
+    const { items, next_cursor } = pageOf(found.flat().toSorted(newestFirst), limit, last => [last.atMs, last.id])
     return { entries: items.map(({ atMs, ...entry }) => ({ ...entry, at: formatInstant(atMs) })), next_cursor }
   })
+}
+
+/** As the database orders them, whose UUIDs go by their bytes. */
+function newestFirst(one: AuditEntry, other: AuditEntry): number {
+  return other.atMs - one.atMs || (one.id < other.id ? 1 : -1)
 }
 
 /** Undefined: no cursor of ours. */

@@ -1,6 +1,7 @@
 import type { App } from '../../app.ts'
+import { maySee } from '../../auth.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
-import { refuse } from '../../problem.ts'
+import { problemOf, refuse } from '../../problem.ts'
 import { showBalance } from '../calls.ts'
 import { BalanceParams, BalanceView } from '../contract.ts'
 import type { WalletServices } from '../plugin.ts'
@@ -13,7 +14,11 @@ export function balanceShowRoute(app: App, services: WalletServices): void {
     params: BalanceParams,
     response: { 200: BalanceView, ...PROBLEM_ANSWERS },
   }
-  app.get('/v1/balances/:user_id/:currency', { schema, config: { role: 'operator' } }, async ({ params }, reply) => {
+  const config = { role: 'viewer', traders: 'own' } as const
+  app.get('/v1/balances/:user_id/:currency', { schema, config }, async ({ params, principal }, reply) => {
+    if (!maySee(principal, [params.user_id.toLowerCase()])) {
+      return refuse(reply, problemOf('NOT_FOUND', 'there is no account of this user'))
+    }
     const said = await showBalance(params, services)
     return 'problem' in said ? refuse(reply, said.problem) : said.body
   })

@@ -1,7 +1,7 @@
 import type { App } from '../../app.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { atMost } from '../../too-many.ts'
-import { applyItem } from '../calls.ts'
+import { applyItem, callingOf } from '../calls.ts'
 import { BatchBody, BatchBodyDescribed, BatchResults } from '../contract.ts'
 import { checkWith } from '../items.ts'
 import type { WalletServices } from '../plugin.ts'
@@ -16,7 +16,7 @@ export function batchApplyRoute(app: App, services: WalletServices, max: number)
   }
   const config = { role: 'operator', describedBody: BatchBodyDescribed } as const
   app.post('/v1/batch', { schema, config, preValidation: atMost('operations', max) }, async request => {
-    const calling = { ...services, log: request.log }
+    const calling = callingOf(services, request)
     const check = checkWith(item => request.compileValidationSchema(item))
     // Each is handed to the wallet at once, in the order of the call; only then is any waited for.
     return { results: await Promise.all(request.body.operations.map(item => applyItem(item, calling, check))) }

@@ -13,7 +13,7 @@ export function capabilitiesShowRoute(app: App, { wallet, assets }: WalletServic
     summary: 'What this wallet can do',
     response: { 200: CapabilitiesAnswer, ...PROBLEM_ANSWERS },
   }
-  app.get('/v1/capabilities', { schema, config: { role: 'operator' } }, async () => {
+  app.get('/v1/capabilities', { schema, config: { role: 'viewer' } }, async () => {
     const { level, holds, batchMax, settlementsMax } = await wallet.capabilities()
     return {
       protocol: 1,

@@ -1,10 +1,11 @@
 import { parseUuid } from '../../../core/ids.ts'
 import type { Entry, EntryPosition, EntryQuery } from '../../../wallet/wallet.ts'
 import type { App } from '../../app.ts'
+import { maySee } from '../../auth.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { invalid } from '../../faults.ts'
 import { limitOf, pageOf, partsOf } from '../../page.ts'
-import { refuse } from '../../problem.ts'
+import { problemOf, refuse } from '../../problem.ts'
 import { EntriesPage, EntriesQuery } from '../contract.ts'
 import { viewEntry } from '../entry-view.ts'
 import type { WalletServices } from '../plugin.ts'
@@ -17,9 +18,16 @@ export function entriesListRoute(app: App, { wallet, assets }: WalletServices): 
     querystring: EntriesQuery,
     response: { 200: EntriesPage, ...PROBLEM_ANSWERS },
   }
-  app.get('/v1/entries', { schema, config: { role: 'operator' } }, async ({ query }, reply) => {
+  const config = { role: 'viewer', traders: 'own' } as const
+  app.get('/v1/entries', { schema, config }, async ({ query, principal }, reply) => {
     const of = whoseEntries(query)
     if (of === null) return refuse(reply, invalid('', 'either trade_id is given, or user_id and currency'))
+    if ('userId' in of) {
+      if (!maySee(principal, [of.userId])) return { entries: [], next_cursor: null }
+    } else if (principal.role === 'trader') {
+      // They are those of both sides.
+      return refuse(reply, problemOf('FORBIDDEN', 'a trader reads entries by user_id and currency, not by trade_id'))
+    }
     const after = query.cursor === undefined ? null : positionOf(query.cursor)
     if (after === undefined) return refuse(reply, invalid('/cursor', 'must be a cursor that an answer gave'))
     const limit = limitOf(query.limit)

@@ -1,7 +1,7 @@
 import type { App } from '../../app.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { refuse } from '../../problem.ts'
-import { releaseHold } from '../calls.ts'
+import { callingOf, releaseHold } from '../calls.ts'
 import { HoldView, KeyHeader, ReleaseBody } from '../contract.ts'
 import type { WalletServices } from '../plugin.ts'
 import { replayed } from '../replayed.ts'
@@ -15,8 +15,9 @@ export function holdReleaseRoute(app: App, services: WalletServices): void {
     body: ReleaseBody,
     response: { 200: HoldView, ...PROBLEM_ANSWERS },
   }
-  app.post('/v1/holds/release', { schema, config: { role: 'operator' } }, async ({ body, headers, log }, reply) => {
-    const said = await releaseHold(body, headers['idempotency-key'], { ...services, log })
+  app.post('/v1/holds/release', { schema, config: { role: 'operator' } }, async (request, reply) => {
+    const { body, headers } = request
+    const said = await releaseHold(body, headers['idempotency-key'], callingOf(services, request))
     if ('problem' in said) return refuse(reply, said.problem)
     if (said.isReplayed) replayed(reply)
     return said.body

@@ -1,7 +1,7 @@
 import type { App } from '../../app.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { refuse } from '../../problem.ts'
-import { reverseKey } from '../calls.ts'
+import { callingOf, reverseKey } from '../calls.ts'
 import { ReversalBody, ReversalView } from '../contract.ts'
 import type { WalletServices } from '../plugin.ts'
 import { replayed } from '../replayed.ts'
@@ -14,8 +14,8 @@ export function keyReverseRoute(app: App, services: WalletServices): void {
     body: ReversalBody,
     response: { 200: ReversalView, ...PROBLEM_ANSWERS },
   }
-  app.post('/v1/reversals', { schema, config: { role: 'operator' } }, async ({ body: { key }, log }, reply) => {
-    const said = await reverseKey(key, { ...services, log })
+  app.post('/v1/reversals', { schema, config: { role: 'operator' } }, async (request, reply) => {
+    const said = await reverseKey(request.body.key, callingOf(services, request))
     if ('problem' in said) return refuse(reply, said.problem)
     if (said.isReplayed) replayed(reply)
     return said.body

@@ -17,7 +17,7 @@ export function keyShowRoute(app: App, { wallet, assets }: WalletServices): void
     params: KeyParams,
     response: { 200: KeyView, ...PROBLEM_ANSWERS },
   }
-  app.get('/v1/operations/:key', { schema, config: { role: 'operator' } }, async ({ params }, reply) => {
+  app.get('/v1/operations/:key', { schema, config: { role: 'viewer' } }, async ({ params }, reply) => {
     const answer = await wallet.keyRecord(params.key)
     if (answer === null) return refuse(reply, problemOf('NOT_FOUND', 'nobody has used this key'))
     return viewKey(answer, assets)

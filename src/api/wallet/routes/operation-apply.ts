@@ -1,7 +1,7 @@
 import type { App } from '../../app.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { refuse } from '../../problem.ts'
-import { applyOperation } from '../calls.ts'
+import { applyOperation, callingOf } from '../calls.ts'
 import { KeyHeader, OperationBody, OperationView } from '../contract.ts'
 import type { WalletServices } from '../plugin.ts'
 import { replayed } from '../replayed.ts'
@@ -16,8 +16,9 @@ export function operationApplyRoutes(app: App, services: WalletServices): void {
       body: OperationBody,
       response: { 200: OperationView, 201: OperationView, ...PROBLEM_ANSWERS },
     }
-    app.post(`/v1/${type}s`, { schema, config: { role: 'operator' } }, async ({ body, headers, log }, reply) => {
-      const said = await applyOperation(body, { key: headers['idempotency-key'], type }, { ...services, log })
+    app.post(`/v1/${type}s`, { schema, config: { role: 'operator' } }, async (request, reply) => {
+      const identity = { key: request.headers['idempotency-key'], type }
+      const said = await applyOperation(request.body, identity, callingOf(services, request))
       if ('problem' in said) return refuse(reply, said.problem)
       if (said.isReplayed) replayed(reply)
       return reply.code(said.isReplayed ? 200 : 201).send(said.body)

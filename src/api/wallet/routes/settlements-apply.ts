@@ -1,7 +1,7 @@
 import type { App } from '../../app.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { atMost } from '../../too-many.ts'
-import { settleItem } from '../calls.ts'
+import { callingOf, settleItem } from '../calls.ts'
 import { SettlementResults, SettlementsBody, SettlementsBodyDescribed } from '../contract.ts'
 import { checkWith } from '../items.ts'
 import type { WalletServices } from '../plugin.ts'
@@ -16,7 +16,7 @@ export function settlementsApplyRoute(app: App, services: WalletServices, max: n
   }
   const config = { role: 'operator', describedBody: SettlementsBodyDescribed } as const
   app.post('/v1/settlements', { schema, config, preValidation: atMost('settlements', max) }, async request => {
-    const calling = { ...services, log: request.log }
+    const calling = callingOf(services, request)
     const check = checkWith(item => request.compileValidationSchema(item))
     return { results: await Promise.all(request.body.settlements.map(item => settleItem(item, calling, check))) }
   })

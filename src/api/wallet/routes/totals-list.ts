@@ -12,7 +12,7 @@ export function totalsListRoute(app: App, { wallet, assets }: WalletServices): v
     summary: 'The sums of each currency',
     response: { 200: TotalsAnswer, ...PROBLEM_ANSWERS },
   }
-  app.get('/v1/totals', { schema, config: { role: 'operator' } }, async () => {
+  app.get('/v1/totals', { schema, config: { role: 'viewer' } }, async () => {
     const totals = await wallet.totals()
     return {
       totals: totals.map(({ currency, balances, clearing, deposits, withdrawals }) => {
