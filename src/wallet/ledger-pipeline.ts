@@ -6,12 +6,10 @@
  * is decided on the balances as they will be once the batches before it are committed; its entries are written at the
  * same time as theirs; and only the last step, moving the balances and committing, is taken in order.
  *
- * Nothing rests on the guess. An account's row counts its entries and says what is held; each batch says which it was decided on, and a
- * row that has others (another process was there, or a batch before this one failed) makes the whole transaction
- * void. Keys and new accounts meet at their primary keys in the same way. Such a batch is then decided again under locks,
- * in its place in the order.
- *
- * A batch that says anything of a hold is not guessed at all: it is decided under locks.
+ * Nothing rests on the guess. An account's row counts its entries and says what is held, each batch says which count and
+ * sum it was decided on, and a row that has others (another process was there, or a batch before this one failed) makes
+ * the whole transaction void. Keys and new accounts meet at their primary keys in the same way. Such a batch is then
+ * decided again under locks, in its place in the order. One that says anything of a hold is decided so from the start.
  *
  * A batch that waits for its turn holds the rows it has written. One before it that is decided again may want the same
  * rows (the next number of an account's entries), and would wait for it in the database while it waits here: neither of the
