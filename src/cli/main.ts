@@ -37,6 +37,8 @@ const EXAMPLES = [
   ['legwork verify', 'check the books, also while a server is at work'],
   ['legwork dead-letters list', 'what stopped and needs a person'],
   ['legwork dead-letters retry --code INSUFFICIENT_BALANCE --reason "funded again"', 'all of one cause'],
+  ['legwork keys create --role operator', 'a key for whoever works on dead letters; it is shown once'],
+  ['legwork keys revoke 0192f3a4-0000-7000-8000-000000000001', 'and refused from then on'],
   ['legwork status', 'how settlement is doing'],
 ] as const
 
@@ -130,7 +132,7 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
     commandWith('wallet', 'the wallet service alone, on a database of its own or in memory')
       .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
       .option('--port <number>', 'port to listen on, 0 for any free one (default: 8080)')
-      .option('--memory', 'no database: the wallet is gone when it ends, for tests and trials')
+      .option('--memory', 'no database: gone when it ends, and no keys but the admin key; for tests and trials')
       .addOption(
         new Option('--level <level>', 'the most it offers')
           .choices(['basic', 'reversals', 'batch', 'settlements'])

@@ -7,6 +7,7 @@ type MakeCommand = (name: string, description: string) => Command
 
 const KINDS = ['settlement', 'fee']
 const ROLLBACKS = ['not_needed', 'complete', 'incomplete']
+const ROLES = ['viewer', 'trader', 'operator', 'admin']
 
 function rate(text: string): number {
   const value = Number(text)
@@ -25,16 +26,33 @@ function withFilter(command: Command): Command {
     .addOption(new Option('--rollback <state>', 'with a rollback of this state only').choices(ROLLBACKS))
 }
 
-/** `legwork dead-letters …` and `legwork status`; `end` is told what each ends with. */
-export function operatorCommands(make: MakeCommand, end: (status: ExitStatus) => void): readonly Command[] {
-  const under = (name: string, description: string): Command =>
-    withServer(make(name, description)).showHelpAfterError(
-      `(legwork dead-letters ${name} --help shows what can be given)`,
-    )
+type End = (status: ExitStatus) => void
+/** Makes a command under another one. */
+type MakeUnder = (name: string, description: string) => Command
+
+/** `legwork dead-letters …`, `legwork keys …` and `legwork status`; `end` is told what each ends with. */
+export function operatorCommands(make: MakeCommand, end: End): readonly Command[] {
+  const status = withServer(make('status', 'how settlement is doing: queue, workers, failures, owed fees')).action(
+    async options => end(await (await import('./commands/status.ts')).statusCommand(options)),
+  )
+  return [letterCommands(make, end), keyCommands(make, end), status]
+}
+
+function group(
+  make: MakeCommand,
+  name: string,
+  description: string,
+): { readonly all: Command; readonly under: MakeUnder } {
   // Without options of its own: it would take them from the commands under it.
-  const letters = new Command('dead-letters')
-    .description('what stopped and needs a person: look at it, retry it, resolve it')
-    .copyInheritedSettings(make('dead-letters', ''))
+  const all = new Command(name).description(description).copyInheritedSettings(make(name, ''))
+  const under: MakeUnder = (own, what) =>
+    withServer(make(own, what)).showHelpAfterError(`(legwork ${name} ${own} --help shows what can be given)`)
+  return { all, under }
+}
+
+function letterCommands(make: MakeCommand, end: End): Command {
+  const what = 'what stopped and needs a person: look at it, retry it, resolve it'
+  const { all: letters, under } = group(make, 'dead-letters', what)
   letters.addCommand(
     withFilter(under('list', 'lists dead letters, newest first'))
       .option('--status <statuses>', 'open, retrying, resolved, separated by commas', 'open,retrying')
@@ -70,8 +88,36 @@ export function operatorCommands(make: MakeCommand, end: (status: ExitStatus) =>
         end(await (await import('./commands/dead-letters.ts')).resolveCommand(id, options)),
       ),
   )
-  const status = withServer(make('status', 'how settlement is doing: queue, workers, failures, owed fees')).action(
-    async options => end(await (await import('./commands/status.ts')).statusCommand(options)),
+  return letters
+}
+
+function keyCommands(make: MakeCommand, end: End): Command {
+  const what = 'keys for whoever calls: make one for a role, see which there are, revoke one'
+  const { all: keys, under } = group(make, 'keys', what)
+  keys.addCommand(
+    under('create', 'makes a key, and shows it this once')
+      .addOption(
+        new Option('--role <role>', 'viewer reads, trader reads what is its user’s, operator settles, admin does all')
+          .choices(ROLES)
+          .makeOptionMandatory(),
+      )
+      .option('--user-id <id>', 'the one user of a trader; no other role has one')
+      .option('--reason <text>', 'why, for the audit log')
+      .action(async options => end(await (await import('./commands/keys.ts')).createKeyCommand(options))),
   )
-  return [letters, status]
+  keys.addCommand(
+    under('list', 'lists the keys that were made, newest first; never a key itself')
+      .option('--role <roles>', 'with these roles only, separated by commas')
+      .option('--status <statuses>', 'active, revoked, separated by commas', 'active')
+      .option('--limit <number>', 'at most so many, up to 1000', '50')
+      .option('--cursor <cursor>', 'from where another list ended')
+      .action(async options => end(await (await import('./commands/keys.ts')).listKeysCommand(options))),
+  )
+  keys.addCommand(
+    under('revoke', 'refuses a key for ever, within five seconds on every server')
+      .argument('<id>', 'of the key, as the list has it')
+      .option('--reason <text>', 'why, for the audit log')
+      .action(async (id, options) => end(await (await import('./commands/keys.ts')).revokeKeyCommand(id, options))),
+  )
+  return keys
 }

@@ -95,12 +95,12 @@ async function serve(
 }
 
 function welcome(url: string, { memory, level }: WalletCommandOptions): string {
-  const kind = memory === true ? 'in memory, and gone when it ends' : 'on PostgreSQL'
+  const kind = memory === true ? 'in memory, and gone when it ends; takes the admin key alone' : 'on PostgreSQL'
   const faults = memory === true ? `\n  faults           PUT ${url}/v1/faults` : ''
   return `The wallet is ready: ${url}
 
   the API          ${url}/docs${faults}
 
-It is ${kind}, of level ${level}. Ctrl-C stops it.
+Of level ${level}, ${kind}. Ctrl-C stops it.
 `
 }
