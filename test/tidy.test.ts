@@ -62,7 +62,7 @@ function importsOf({ path, text }: Source): readonly Import[] {
 }
 
 /** Modules that stand by themselves and know nobody. */
-const LEAVES = ['db', 'batcher', 'clock', 'log', 'uuid']
+const LEAVES = ['db', 'batcher', 'clock', 'log', 'text', 'uuid']
 const ANY = '*'
 
 /** Which areas each one may import from, besides its own. */
