@@ -2,6 +2,7 @@ import { tmpdir } from 'node:os'
 import type { InjectOptions } from 'fastify'
 import type { App } from '../../src/api/app.ts'
 import type { Authenticate, Principal, Role } from '../../src/api/auth.ts'
+import { createKeyServices } from '../../src/api/keys/plugin.ts'
 import { createServer } from '../../src/api/server.ts'
 import { systemClock } from '../../src/clock.ts'
 import { type Config, loadConfig } from '../../src/config.ts'
@@ -10,6 +11,7 @@ import type { Rail } from '../../src/core/settlement.ts'
 import type { Database } from '../../src/db.ts'
 import { createLogger } from '../../src/log.ts'
 import { createSettlement, type SettlementService } from '../../src/main.ts'
+import { createAccessStore } from '../../src/store/pg-access-store.ts'
 import { BTC_USDT, BUYER, FEES } from './trades.ts'
 
 /** The API on a real database, settling on the built-in ledger; requests go in without a socket. */
@@ -63,6 +65,7 @@ export async function createTestApi(database: Database, rail: Rail): Promise<Tes
   settlement.pool.start()
   const app = createServer({
     authenticate,
+    keys: createKeyServices(createAccessStore(database), clock),
     notReady: () =>
       database.query('select 1').then(
         () => [],
