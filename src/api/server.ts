@@ -10,8 +10,9 @@ import type { Logger } from '../log.ts'
 import { type AdminServices, adminRoutes } from './admin/plugin.ts'
 import { auditListRoute } from './admin/routes/audit-list.ts'
 import type { App, CompileSchema } from './app.ts'
-import { type Authenticate, eitherOf, type Principal, requireRole } from './auth.ts'
+import type { Authenticate, Principal } from './auth.ts'
 import { errorHandler } from './error-handler.ts'
+import { guardRoutes } from './guard.ts'
 import { parseInstant } from './instant.ts'
 import { type KeyServices, keyRoutes, noKeyRoutes } from './keys/plugin.ts'
 import { describeApi } from './openapi.ts'
@@ -27,7 +28,7 @@ import { type WalletServices, walletRoutes } from './wallet/plugin.ts'
 export interface ServerOptions {
   /** Asked first for every key. */
   readonly authenticate: Authenticate
-  /** Further keys, and their making; a text says why there are none. */
+  /** Further keys, and their making; a text says why there can be none. */
   readonly keys?: KeyServices | string
   readonly notReady: NotReady
   readonly log: Logger
@@ -102,16 +103,6 @@ export function createServer(options: ServerOptions): App {
     })
   })
   return app
-}
-
-/** Every route of a scope asks for a key, and says who may call it: one that does not is a mistake, found at the start. */
-function guardRoutes(scope: App, { authenticate, keys }: ServerOptions): void {
-  const isKept = typeof keys === 'object'
-  const all = isKept ? eitherOf(authenticate, keys.holders.authenticate) : authenticate
-  scope.addHook('onRequest', requireRole(all, isKept ? null : (keys ?? null)))
-  scope.addHook('onRoute', ({ method, url, config }) => {
-    if (config?.role === undefined) throw new Error(`${String(method)} ${url} does not say which role it needs`)
-  })
 }
 
 function keyAndAuditRoutes(scope: App, { keys, admin }: ServerOptions): void {
