@@ -21,8 +21,8 @@ export interface WalletServices {
 }
 
 /**
- * The wallet protocol over HTTP (docs/wallet-protocol.md), for operator and admin keys; `app` asks for the key. What the
- * wallet's level does not have is not there at all: that a wallet of level `basic` does not know `/v1/capabilities` is how a
+ * The wallet protocol over HTTP (docs/wallet-protocol.md): viewers read, operators settle, and admins also move money in and
+ * out; `app` asks for the key. What the wallet's level does not have is not there at all: that a wallet of level `basic` does not know `/v1/capabilities` is how a
  * client tells.
  */
 export async function walletRoutes(app: App, services: WalletServices): Promise<void> {

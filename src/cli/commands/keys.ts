@@ -34,7 +34,11 @@ export async function createKeyCommand(options: CreateKeyOptions): Promise<ExitS
   const client = await openAdminClient(options, interruption())
   const { role, userId, reason } = options
   const body = { role, user_id: userId, reason }
-  const made = await client.post<{ readonly key: string; readonly id: string }>(KEYS, body, 'A server on PostgreSQL keeps keys')
+  const made = await client.post<{ readonly key: string; readonly id: string }>(
+    KEYS,
+    body,
+    'A server on PostgreSQL keeps keys',
+  )
   if (options.json === true) process.stdout.write(`${JSON.stringify(made)}\n`)
   else {
     process.stderr.write(`A key with the role ${role}, shown this once; its id is ${made.id}:\n`)
