@@ -90,11 +90,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
   const idleListeners: (() => void)[] = []
   const roomWanted: { readonly count: number; readonly resolve: (lease: Lease | null) => void }[] = []
 
-  const recorder = createBatcher<SettlementRecord, boolean>(
-    records => store.record(owner, records),
-    RECORDS_PER_BATCH,
-    2,
-  )
+  const recorder = createBatcher<SettlementRecord, boolean>(records => store.record(owner, records), RECORDS_PER_BATCH)
   const settler: SettlerOptions = {
     ...options,
     record: record => recorder.add(record),
