@@ -93,6 +93,8 @@ legwork keys list
 legwork keys revoke ID --reason "the shift is over"
 \`\`\`
 
+The command line uses the key of \`LEGWORK_ADMIN_TOKEN\`, or of the data folder: an operator puts the own key there.
+
 A key is shown once, by the answer that makes it. An \`Idempotency-Key\` on that call makes one key however often it is sent; the
 repeat names the id and can't show the key. Lists tell keys apart by their last four characters. Who made and revoked which
 key, when and why stands in the audit log (\`GET /v1/admin/audit-log\`); what was changed with a key is noted under its role and id.
