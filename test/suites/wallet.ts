@@ -429,12 +429,13 @@ export function walletsAgree(
     const type = fc.constantFrom('debit' as const, 'credit' as const)
     const isOutside = fc.boolean()
     const hold = fc.option(key, { freq: 2 })
+    const only = fc.constantFrom(undefined, 'settlement' as const)
     // Holds that meet debits of their own account, whose keys are nobody else's.
     const at = fc.nat({ max: 3 })
     const call = fc.oneof(
       fc.record({ kind: fc.constant('apply' as const), key, type, user, currency, amount, isOutside, hold }),
       fc.record({ kind: fc.constant('settle' as const), key, from: user, to: user, currency, amount, hold }),
-      fc.record({ kind: fc.constant('reverse' as const), key }),
+      fc.record({ kind: fc.constant('reverse' as const), key, only }),
       fc.record({ kind: fc.constant('hold' as const), key, user, currency, amount }),
       fc.record({ kind: fc.constant('release' as const), key, of: key, amount: fc.option(amount) }),
       fc.record({ kind: fc.constant('own hold' as const), at, amount }),
@@ -469,7 +470,7 @@ export function walletsAgree(
               return await on.settle({ key: each.key, tradeId: TRADE, legs })
             }
             case 'reverse':
-              return await on.reverse(each.key)
+              return await on.reverse(each.key, each.only)
             case 'hold': {
               const { key, user: userId, currency, amount } = each
               return await on.hold({ key, userId, currency, amount })
