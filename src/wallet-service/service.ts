@@ -5,6 +5,7 @@ import { createLeanServer } from '../api/lean/server.ts'
 import { BODY_LIMIT, createServer, REQUEST_TIMEOUT_MS } from '../api/server.ts'
 import { withFaults } from '../api/wallet/faults/acting.ts'
 import { callerCheck, hotHandler } from '../api/wallet/hot-routes.ts'
+import { isExport } from '../api/wallet/routes/entries-export.ts'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import type { Database } from '../db.ts'
@@ -58,6 +59,7 @@ export async function createMemoryWalletService(
       closePort: ms => server.closePort(ms),
       clock,
     }),
+    isStreamed: isExport,
     takeOver: socket => app.server.emit('connection', socket),
     limits: { headBytes: HEAD_LIMIT, bodyBytes: BODY_LIMIT },
     requestMs: REQUEST_TIMEOUT_MS,

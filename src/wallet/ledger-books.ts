@@ -1,10 +1,10 @@
-/** Reading the ledger back: balances, keys, entries and totals. No locks: each answer is true of one instant. */
+/** Reading the ledger back: balances, keys and totals. No locks: each answer is true of one instant. */
 import type { Instruments } from '../core/instruments.ts'
 import { parseStored } from '../core/money.ts'
 import type { Database } from '../db.ts'
 import { type OperationRow, scaleOf } from './ledger-rows.ts'
 import { operationOf, type StoredOperation } from './ledger-state.ts'
-import type { Balance, Entry, EntryPosition, EntryQuery, HoldState, KeyRecord, Reason, Totals } from './wallet.ts'
+import type { Balance, HoldState, KeyRecord, Totals } from './wallet.ts'
 
 export async function selectBalance(
   database: Database,
@@ -77,88 +77,6 @@ function keyRecordOf(operation: OperationRow): Omit<KeyRecord, 'held'> {
     hold: kind === 'release' ? hold : null,
     refusal: code === null ? null : { code, detail: detail ?? '', amounts: operation.shortfall },
     atMs,
-  }
-}
-
-interface StoredEntry {
-  readonly user_id: string
-  readonly currency: string
-  readonly seq: bigint
-  readonly key: string
-  readonly leg: number | null
-  readonly trade_id: string | null
-  readonly amount: string
-  readonly balance_after: string
-  readonly reason: Reason
-  readonly at: Date
-}
-
-const COLUMNS = 'user_id, currency, seq, key, leg, trade_id, amount, balance_after, reason, at'
-
-export async function selectEntries(
-  database: Database,
-  instruments: Instruments,
-  { of, after, limit }: EntryQuery,
-): Promise<readonly Entry[]> {
-  const query = 'tradeId' in of ? tradeEntries(of.tradeId, after, limit) : accountEntries(of, after, limit)
-  const { rows } = await database.query<StoredEntry>(query)
-  return rows.map(row => entryOf(row, instruments))
-}
-
-function accountEntries(
-  { userId, currency }: { readonly userId: string; readonly currency: string },
-  after: EntryPosition | null,
-  limit: number,
-) {
-  return {
-    name: 'select-account-entries',
-    text: `
-      select ${COLUMNS}
-      from ledger_entries
-      where user_id = $1
-        and currency = $2
-        and seq > $3
-      order by seq
-      limit $4`,
-    values: [userId, currency, after?.seq ?? 0n, limit],
-  }
-}
-
-function tradeEntries(tradeId: string, after: EntryPosition | null, limit: number) {
-  return {
-    name: 'select-trade-entries',
-    text: `
-      select ${COLUMNS}
-      from ledger_entries
-      where trade_id = $1
-        and ($2::timestamptz is null or (at, coalesce(leg, 0), user_id, currency, seq) > ($2, $3, $4, $5, $6))
-      order by at, coalesce(leg, 0), user_id, currency, seq
-      limit $7`,
-    values: [
-      tradeId,
-      after === null ? null : new Date(after.atMs),
-      after?.leg ?? 0,
-      after?.userId ?? null,
-      after?.currency ?? null,
-      after?.seq ?? null,
-      limit,
-    ],
-  }
-}
-
-function entryOf(row: StoredEntry, instruments: Instruments): Entry {
-  const scale = scaleOf(instruments, row.currency)
-  return {
-    userId: row.user_id,
-    currency: row.currency,
-    seq: row.seq,
-    key: row.key,
-    leg: row.leg,
-    tradeId: row.trade_id,
-    amount: parseStored(row.amount, scale),
-    balanceAfter: parseStored(row.balance_after, scale),
-    reason: row.reason,
-    atMs: row.at.getTime(),
   }
 }
 

@@ -8,7 +8,9 @@ import type { Instruments } from '../core/instruments.ts'
 import { type Database, isAway } from '../db.ts'
 import type { Logger } from '../log.ts'
 import { refuseRequest } from './ledger.ts'
-import { selectBalance, selectEntries, selectKeyRecord, selectTotals } from './ledger-books.ts'
+import { selectBalance, selectKeyRecord, selectTotals } from './ledger-books.ts'
+import { selectEntries } from './ledger-entries.ts'
+import { readEntries } from './ledger-export.ts'
 import { createLedgerPipeline } from './ledger-pipeline.ts'
 import { type LedgerCall, type LedgerOutcome, touchesHold } from './ledger-rows.ts'
 import { NO_HOLDS } from './protocol.ts'
@@ -70,6 +72,7 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
     balance: (userId, currency) => selectBalance(database, instruments, userId, currency),
     keyRecord: key => selectKeyRecord(database, instruments, key),
     entries: query => selectEntries(database, instruments, query),
+    readEntries: range => readEntries(database, instruments, range),
     totals: () => selectTotals(database, instruments),
   }
 }

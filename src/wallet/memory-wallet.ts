@@ -6,13 +6,12 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Asset } from '../core/market.ts'
+import { entriesPage, readEntries } from './memory-entries.ts'
 import { createMemoryHolds, type MemoryAccount } from './memory-holds.ts'
 import { changeOf, holdFault, keyFault, NO_HOLDS, operationFault, releaseFault, settlementFault } from './protocol.ts'
 import type {
   BookedWallet,
   Entry,
-  EntryPosition,
-  EntryQuery,
   Hold,
   HoldState,
   KeyRecord,
@@ -325,13 +324,8 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
       const record = known.get(key)
       return record === undefined ? null : recordOf(key, record, holds.state(key))
     },
-    entries: async ({ of, after, limit }: EntryQuery) => {
-      const wanted = entries.filter(entry =>
-        'tradeId' in of ? entry.tradeId === of.tradeId : entry.userId === of.userId && entry.currency === of.currency,
-      )
-      const from = after === null ? 0 : wanted.findIndex(entry => isAt(entry, after)) + 1
-      return wanted.slice(from, from + limit)
-    },
+    entries: async query => entriesPage(entries, query),
+    readEntries: range => readEntries(entries, range),
     totals: async () => [...assets.keys()].sort().map(totalsOf),
   }
 }
@@ -410,8 +404,4 @@ function heldOf(
 
 function isOutside({ reason }: Movement): boolean {
   return reason === 'DEPOSIT' || reason === 'WITHDRAWAL'
-}
-
-function isAt(entry: Entry, { userId, currency, seq }: EntryPosition): boolean {
-  return entry.userId === userId && entry.currency === currency && entry.seq === seq
 }

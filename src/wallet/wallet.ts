@@ -188,6 +188,15 @@ export interface EntryQuery {
   readonly limit: number
 }
 
+/** Entries to be read to their end; null: no such bound. */
+export interface EntryRange {
+  /** Null: all there are, in the order of user, currency and number. */
+  readonly of: EntryQuery['of'] | null
+  readonly fromMs: number | null
+  /** Of entries before this alone. */
+  readonly untilMs: number | null
+}
+
 /** Per currency, at every instant: balances + clearing = deposits − withdrawals. */
 export interface Totals {
   readonly currency: string
@@ -217,6 +226,12 @@ export interface BookedWallet extends Wallet {
   release(release: Release): Promise<Outcome<HoldState>>
   keyRecord(key: string): Promise<KeyRecord | null>
   entries(query: EntryQuery): Promise<readonly Entry[]>
+  /**
+   * The same in parts of at most 1000, to the end; each is read when it is asked for, and nothing is held in between. Of an
+   * account: as it stood at the beginning. Of all: each account as it stands when its turn comes. It throws rather than
+   * leave one out.
+   */
+  readEntries(range: EntryRange): AsyncIterable<readonly Entry[]>
   /** One for each currency known, in order of their codes. */
   totals(): Promise<readonly Totals[]>
 }

@@ -27,6 +27,7 @@ const ROUTES: Readonly<Record<string, readonly [may: readonly Role[], query?: st
   'POST /v1/trades': [OPERATE],
   'GET /v1/balances/{user_id}/{currency}': [READ_OWN],
   'GET /v1/entries': [READ_OWN, `?user_id=${USER}&currency=BTC`],
+  'GET /v1/entries/export': [READ_OWN, `?format=ndjson&user_id=${USER}&currency=BTC`],
   'GET /v1/totals': [READ],
   'GET /v1/capabilities': [READ],
   'GET /v1/operations/{key}': [READ],

@@ -9,7 +9,9 @@ export type Handle = (request: WireRequest) => Reply | Promise<Reply>
 export interface ConnectionOptions {
   readonly handle: Handle
   readonly limits: ReaderLimits
-  /** Gets the connection from an unusual request on: its bytes are the next that the socket gives. */
+  /** Whether a request is answered by whoever takes over, since its answer is a stream. */
+  readonly isStreamed: (target: string) => boolean
+  /** Gets the connection from an unusual request on, or a streamed one: its bytes are the next that the socket gives. */
   readonly takeOver: (socket: Socket) => void
 }
 
@@ -32,7 +34,10 @@ interface Slot {
   reply: Reply | null
 }
 
-export function openConnection(socket: Socket, { handle, limits, takeOver }: ConnectionOptions): Connection {
+export function openConnection(
+  socket: Socket,
+  { handle, limits, isStreamed, takeOver }: ConnectionOptions,
+): Connection {
   const slots: Slot[] = []
   /** What was read and is no whole request yet, and how much there is to be before it can be one. */
   let parts: Buffer[] = []
@@ -56,11 +61,11 @@ export function openConnection(socket: Socket, { handle, limits, takeOver }: Con
     needed = 1
     while (state === 'open' && at < bytes.length && slots.length < MOST_UNDER_WAY) {
       const reading = readRequest(bytes, at, limits)
-      if (reading.kind === 'request') {
+      if (reading.kind === 'request' && !isStreamed(reading.request.target)) {
         at = reading.end
         begin(reading.request)
         waitingSinceMs = performance.now()
-      } else if (reading.kind === 'unusual') {
+      } else if (reading.kind !== 'more') {
         state = 'unusual'
       } else {
         needed = reading.needed

@@ -11,6 +11,8 @@ import type { ReaderLimits } from './request-reader.ts'
 export interface LeanOptions {
   /** Called for each connection: its handler may remember what it found out about its client. */
   readonly connect: () => Handle
+  /** Of targets whose answers are streams; they go with their connection to `takeOver`. */
+  readonly isStreamed?: (target: string) => boolean
   readonly takeOver: (socket: Socket) => void
   readonly limits: ReaderLimits
   /** The most time that the parts of a request may take to arrive. */
@@ -29,7 +31,8 @@ export interface LeanServer {
 const MOST_CONNECTIONS = 10_000
 const LOOK_MS = 1000
 
-export function createLeanServer({ connect, takeOver, limits, requestMs }: LeanOptions): LeanServer {
+export function createLeanServer(options: LeanOptions): LeanServer {
+  const { connect, isStreamed = () => false, takeOver, limits, requestMs } = options
   const connections = new Map<Socket, Connection>()
   let server = newServer()
   let address = { host: '', port: 0 }
@@ -38,7 +41,7 @@ export function createLeanServer({ connect, takeOver, limits, requestMs }: LeanO
 
   function newServer(): Server {
     const made = createNetServer({ allowHalfOpen: true, noDelay: true }, socket => {
-      connections.set(socket, openConnection(socket, { handle: connect(), takeOver, limits }))
+      connections.set(socket, openConnection(socket, { handle: connect(), isStreamed, takeOver, limits }))
       socket.once('close', () => connections.delete(socket))
     })
     made.maxConnections = MOST_CONNECTIONS

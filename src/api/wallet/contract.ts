@@ -1,6 +1,6 @@
 /** The wallet protocol's schemas (docs/wallet-protocol.md); what their annotations mean stands in ../contract.ts. */
 import { type Static, type TSchema, Type } from 'typebox'
-import { ASSET, CLOSED, Cursor, Limit, NextCursor, orNull, ProblemSchema, Uuid } from '../contract.ts'
+import { ASSET, CLOSED, Cursor, Instant, Limit, NextCursor, orNull, ProblemSchema, Uuid } from '../contract.ts'
 
 const REASONS = ['TRADE_SETTLEMENT', 'FEE_COLLECTION', 'SETTLEMENT_ROLLBACK', 'DEPOSIT', 'WITHDRAWAL'] as const
 
@@ -183,6 +183,22 @@ export const EntryView = Type.Object({
 })
 export type EntryView = Static<typeof EntryView>
 export const EntriesPage = Type.Object({ entries: Type.Array(EntryView), next_cursor: NextCursor })
+
+export const EXPORT_FORMATS = ['csv', 'ndjson'] as const
+
+/** Without a trade or an account: all entries. */
+export const EntriesExportQuery = Type.Object(
+  {
+    format: Type.Optional(Type.Enum([...EXPORT_FORMATS], { description: 'csv if it is not given.' })),
+    trade_id: Type.Optional(Uuid),
+    user_id: Type.Optional(Uuid),
+    currency: Type.Optional(Currency),
+    from: Type.Optional({ ...Instant, description: 'Entries of this time and later.' }),
+    until: Type.Optional({ ...Instant, description: 'Entries before this time.' }),
+  },
+  CLOSED,
+)
+export type EntriesExportQuery = Static<typeof EntriesExportQuery>
 
 export const TotalsAnswer = Type.Object({
   totals: Type.Array(

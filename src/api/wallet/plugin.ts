@@ -4,6 +4,7 @@ import type { App } from '../app.ts'
 import { balanceShowRoute } from './routes/balance-show.ts'
 import { batchApplyRoute } from './routes/batch-apply.ts'
 import { capabilitiesShowRoute, reaches } from './routes/capabilities-show.ts'
+import { entriesExportRoute } from './routes/entries-export.ts'
 import { entriesListRoute } from './routes/entries-list.ts'
 import { holdPlaceRoute } from './routes/hold-place.ts'
 import { holdReleaseRoute } from './routes/hold-release.ts'
@@ -33,6 +34,7 @@ export async function walletRoutes(app: App, services: WalletServices): Promise<
   keyReverseRoute(app, services)
   keyShowRoute(app, services)
   entriesListRoute(app, services)
+  entriesExportRoute(app, services)
   totalsListRoute(app, services)
   capabilitiesShowRoute(app, services)
   if (holds) {

@@ -1,12 +1,12 @@
 import { parseUuid } from '../../../core/ids.ts'
-import type { Entry, EntryPosition, EntryQuery } from '../../../wallet/wallet.ts'
+import type { Entry, EntryPosition } from '../../../wallet/wallet.ts'
 import type { App } from '../../app.ts'
-import { maySee } from '../../auth.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { invalid } from '../../faults.ts'
 import { limitOf, pageOf, partsOf } from '../../page.ts'
-import { problemOf, refuse } from '../../problem.ts'
+import { refuse } from '../../problem.ts'
 import { EntriesPage, EntriesQuery } from '../contract.ts'
+import { mayRead, whoseEntries } from '../entry-access.ts'
 import { viewEntry } from '../entry-view.ts'
 import type { WalletServices } from '../plugin.ts'
 
@@ -22,25 +22,15 @@ export function entriesListRoute(app: App, { wallet, assets }: WalletServices): 
   app.get('/v1/entries', { schema, config }, async ({ query, principal }, reply) => {
     const of = whoseEntries(query)
     if (of === null) return refuse(reply, invalid('', 'either trade_id is given, or user_id and currency'))
-    if ('userId' in of) {
-      if (!maySee(principal, [of.userId])) return { entries: [], next_cursor: null }
-    } else if (principal.role === 'trader') {
-      // They are those of both sides.
-      return refuse(reply, problemOf('FORBIDDEN', 'a trader reads entries by user_id and currency, not by trade_id'))
-    }
+    const may = mayRead(principal, of)
+    if (may === 'none') return { entries: [], next_cursor: null }
+    if (may !== 'all') return refuse(reply, may)
     const after = query.cursor === undefined ? null : positionOf(query.cursor)
     if (after === undefined) return refuse(reply, invalid('/cursor', 'must be a cursor that an answer gave'))
     const limit = limitOf(query.limit)
     const { items, next_cursor } = pageOf(await wallet.entries({ of, after, limit: limit + 1 }), limit, partsOfEntry)
     return { entries: items.map(entry => viewEntry(entry, assets)), next_cursor }
   })
-}
-
-function whoseEntries({ trade_id, user_id, currency }: EntriesQuery): EntryQuery['of'] | null {
-  if (trade_id !== undefined) {
-    return user_id === undefined && currency === undefined ? { tradeId: trade_id.toLowerCase() } : null
-  }
-  return user_id === undefined || currency === undefined ? null : { userId: user_id.toLowerCase(), currency }
 }
 
 function partsOfEntry({ atMs, leg, userId, seq, currency }: Entry): readonly (string | number | bigint)[] {
