@@ -1,7 +1,9 @@
-/** The wiring of the wallet service alone: the ledger behind the framework's server, or the memory wallet behind a lean one. */
+/** The wiring of the wallet service alone: the ledger or the memory wallet, behind the lean server and the routes. */
+import type { App } from '../api/app.ts'
 import type { Authenticate } from '../api/auth.ts'
 import { createKeyServices } from '../api/keys/plugin.ts'
-import { createLeanServer } from '../api/lean/server.ts'
+import type { Handle } from '../api/lean/connection.ts'
+import { createLeanServer, type LeanServer } from '../api/lean/server.ts'
 import { BODY_LIMIT, createServer, REQUEST_TIMEOUT_MS } from '../api/server.ts'
 import { withFaults } from '../api/wallet/faults/acting.ts'
 import { callerCheck, hotHandler } from '../api/wallet/hot-routes.ts'
@@ -50,32 +52,19 @@ export async function createMemoryWalletService(
     notReady: async () => [],
     wallet: { wallet, assets },
   })
-  await app.ready()
   const connect = await hotHandler({ app, authenticate, calling: { wallet, assets, log } })
-  const server = createLeanServer({
-    connect: withFaults(connect, {
-      book: () => control.book(),
-      mayCall: callerCheck(authenticate),
-      closePort: ms => server.closePort(ms),
-      clock,
-    }),
-    isStreamed: isExport,
-    takeOver: socket => app.server.emit('connection', socket),
-    limits: { headBytes: HEAD_LIMIT, bodyBytes: BODY_LIMIT },
-    requestMs: REQUEST_TIMEOUT_MS,
+  const faulty = withFaults(connect, {
+    book: () => control.book(),
+    mayCall: callerCheck(authenticate),
+    closePort: ms => server.closePort(ms),
+    clock,
   })
-  return {
-    listen: address => server.listen(address),
-    close: async () => {
-      await server.close(CLOSE_MS)
-      clock.stop()
-      await app.close()
-    },
-  }
+  const server = leanServer(app, faulty)
+  return serviceOf(server, async () => {
+    clock.stop()
+    await app.close()
+  })
 }
-
-/** That of node:http. */
-const HEAD_LIMIT = 16 * 1024
 
 /** The ledger on PostgreSQL, whose part of the schema is brought up to date. */
 export async function createLedgerWalletService(
@@ -101,7 +90,32 @@ export async function createLedgerWalletService(
     },
     wallet: { wallet, assets },
   })
-  return { listen: address => app.listen(address), close: () => app.close() }
+  const connect = await hotHandler({ app, authenticate, calling: { wallet, assets, log } })
+  return serviceOf(leanServer(app, connect), () => app.close())
+}
+
+/** That of node:http. */
+const HEAD_LIMIT = 16 * 1024
+
+/** In front of the routes, which get the connections that ask for more than it can. */
+function leanServer(app: App, connect: () => Handle): LeanServer {
+  return createLeanServer({
+    connect,
+    isStreamed: isExport,
+    takeOver: socket => app.server.emit('connection', socket),
+    limits: { headBytes: HEAD_LIMIT, bodyBytes: BODY_LIMIT },
+    requestMs: REQUEST_TIMEOUT_MS,
+  })
+}
+
+function serviceOf(server: LeanServer, closeRest: () => Promise<void>): WalletService {
+  return {
+    listen: address => server.listen(address),
+    close: async () => {
+      await server.close(CLOSE_MS)
+      await closeRest()
+    },
+  }
 }
 
 function assetsOf({ assets }: Config) {

@@ -15,7 +15,7 @@ import { BalanceParams, BatchBody, KeyHeader, OperationBody, ReversalBody, Settl
 import { checkWith } from './items.ts'
 
 export interface HotOptions {
-  /** Ready; it answers whatever is not hot. */
+  /** Answers whatever is not hot. */
   readonly app: App
   readonly authenticate: Authenticate
   readonly calling: Omit<Calling, 'mayDeposit'>
@@ -27,6 +27,7 @@ type Hot = (request: WireRequest) => Promise<Answer> | null
 /** Makes the handler of each connection. */
 export async function hotHandler(options: HotOptions): Promise<() => Handle> {
   const { app, calling } = options
+  await app.ready()
   const [ofAdmins, ofOperators] = await Promise.all([
     hotRoutes(app, { ...calling, mayDeposit: true }),
     hotRoutes(app, { ...calling, mayDeposit: false }),
