@@ -1,6 +1,6 @@
 /** The wiring of the wallet service alone: the ledger or the memory wallet, behind the lean server and the routes. */
 import type { App } from '../api/app.ts'
-import type { Authenticate } from '../api/auth.ts'
+import { type Authenticate, eitherOf } from '../api/auth.ts'
 import { createKeyServices } from '../api/keys/plugin.ts'
 import type { Handle } from '../api/lean/connection.ts'
 import { createLeanServer, type LeanServer } from '../api/lean/server.ts'
@@ -81,16 +81,20 @@ export async function createLedgerWalletService(
   const { feeUserId } = config.settlement
   const instruments = { assets, markets: new Map() }
   const wallet = createLedgerWallet({ database, instruments, clock: systemClock(), feeUserId, log, level, holds })
+  const keys = createKeyServices(createAccessStore(database), systemClock())
   const app = createServer({
-    ...{ authenticate, log, version, trades: null },
-    keys: createKeyServices(createAccessStore(database), systemClock()),
+    ...{ authenticate, log, version, trades: null, keys },
     notReady: async () => {
       await database.query('select 1')
       return []
     },
     wallet: { wallet, assets },
   })
-  const connect = await hotHandler({ app, authenticate, calling: { wallet, assets, log } })
+  const connect = await hotHandler({
+    app,
+    authenticate: eitherOf(authenticate, keys.holders.authenticate),
+    calling: { wallet, assets, log },
+  })
   return serviceOf(leanServer(app, connect), () => app.close())
 }
 

@@ -8,6 +8,7 @@ import { createLogger } from '../../src/log.ts'
 import { createLedgerWalletService, createMemoryWalletService } from '../../src/wallet-service/service.ts'
 import { createTestApi } from '../support/api.ts'
 import { createTestDatabase } from '../support/database.ts'
+import { answersIn, openRaw, request } from '../support/raw-http.ts'
 
 const ADMIN = 'admin-key'
 const USER = randomUUID()
@@ -199,6 +200,23 @@ test('no key and a wrong key are 401 on each route', async () => {
         expect(type).toContain('application/problem+json')
       }
     }
+  }
+})
+
+test('a key that is revoked is refused on the connection on which it was good', async () => {
+  for (const { name, url } of servers.filter(({ keys }) => keys.size > 0)) {
+    const { body: made } = await ask(url, 'POST', '/v1/admin/keys', ADMIN, { role: 'operator' })
+    const raw = await openRaw(url)
+    const statuses = async (count: number) => {
+      raw.send(request('GET', `/v1/balances/${USER}/BTC`, undefined, { authorization: `Bearer ${made.key}` }))
+      expect(await raw.until(text => answersIn(text).length === count)).toBe(true)
+      return answersIn(raw.received()).map(({ status }) => status)
+    }
+    expect(await statuses(1)).toEqual([200])
+    expect(await statuses(2), name).toEqual([200, 200])
+    expect((await ask(url, 'POST', `/v1/admin/keys/${made.id}/revoke`, ADMIN, {})).status).toBe(200)
+    expect(await statuses(3), name).toEqual([200, 200, 401])
+    raw.close()
   }
 })
 
