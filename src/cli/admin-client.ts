@@ -15,6 +15,8 @@ export interface AdminClient {
   /** `hint`: the command to go on with, where the call finds nothing or nothing to do. */
   get<Answer>(path: string, hint: string): Promise<Answer>
   post<Answer>(path: string, body: object, hint: string): Promise<Answer>
+  /** The body of an answer that may take any time; it throws where the body is cut. */
+  stream(path: string, hint: string): Promise<AsyncIterable<Uint8Array>>
 }
 
 const CALL_MS = 30_000
@@ -24,6 +26,7 @@ export async function openAdminClient(options: ServerOptions, signal: AbortSigna
   const config = configOf(options)
   const url = urlOf(options, config)
   const key = await keyOf(config)
+  const within = (limit: AbortSignal): AbortSignal => AbortSignal.any([signal, limit])
   const call = async <Answer>(path: string, body: object | null, hint: string): Promise<Answer> => {
     const authorization = `Bearer ${key}`
     const request: RequestInit =
@@ -34,11 +37,23 @@ export async function openAdminClient(options: ServerOptions, signal: AbortSigna
             headers: { authorization, 'content-type': 'application/json' },
             body: JSON.stringify(body),
           }
-    const answer = await answered(url, path, signal, request)
+    const answer = await answered(url, path, signal, { ...request, signal: within(AbortSignal.timeout(CALL_MS)) })
     if (!answer.ok) throw failure(answer.status, await problemOf(answer), hint)
     return (await answer.json()) as Answer
   }
-  return { get: (path, hint) => call(path, null, hint), post: call }
+  const stream: AdminClient['stream'] = async (path, hint) => {
+    const begin = new AbortController()
+    const late = setTimeout(() => begin.abort(new Error(`no answer within ${CALL_MS / 1000} s`)), CALL_MS)
+    try {
+      const request = { headers: { authorization: `Bearer ${key}` }, signal: within(begin.signal) }
+      const answer = await answered(url, path, signal, request)
+      if (!answer.ok || answer.body === null) throw failure(answer.status, await problemOf(answer), hint)
+      return answer.body
+    } finally {
+      clearTimeout(late)
+    }
+  }
+  return { get: (path, hint) => call(path, null, hint), post: call, stream }
 }
 
 function urlOf({ url }: ServerOptions, { server }: Config): string {
@@ -65,13 +80,10 @@ async function keyOf({ adminToken, dataDir }: Config): Promise<string> {
   }
 }
 
+/** @param request its signal includes `signal`, by which the command itself is ended. */
 async function answered(url: string, path: string, signal: AbortSignal, request: RequestInit): Promise<Response> {
   try {
-    return await fetch(`${url}${path}`, {
-      ...request,
-      redirect: 'error',
-      signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)]),
-    })
+    return await fetch(`${url}${path}`, { ...request, redirect: 'error' })
   } catch (error) {
     signal.throwIfAborted()
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error

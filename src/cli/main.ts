@@ -39,6 +39,7 @@ const EXAMPLES = [
   ['legwork dead-letters retry --code INSUFFICIENT_BALANCE --reason "funded again"', 'all of one cause'],
   ['legwork keys create --role operator', 'a key for whoever works on dead letters; it is shown once'],
   ['legwork keys revoke 0192f3a4-0000-7000-8000-000000000001', 'and refused from then on'],
+  ['legwork entries export --from 2026-11-01T00:00:00Z > entries.csv', 'what the wallet has booked since then'],
   ['legwork status', 'how settlement is doing'],
 ] as const
 

@@ -7,6 +7,7 @@ type MakeCommand = (name: string, description: string) => Command
 
 const KINDS = ['settlement', 'fee']
 const ROLLBACKS = ['not_needed', 'complete', 'incomplete']
+const FORMATS = ['csv', 'ndjson']
 const ROLES = ['viewer', 'trader', 'operator', 'admin']
 
 function rate(text: string): number {
@@ -30,12 +31,12 @@ type End = (status: ExitStatus) => void
 /** Makes a command under another one. */
 type MakeUnder = (name: string, description: string) => Command
 
-/** `legwork dead-letters …`, `legwork keys …` and `legwork status`; `end` is told what each ends with. */
+/** `legwork dead-letters …`, `legwork keys …`, `legwork entries …` and `legwork status`; `end` is told what each ends with. */
 export function operatorCommands(make: MakeCommand, end: End): readonly Command[] {
   const status = withServer(make('status', 'how settlement is doing: queue, workers, failures, owed fees')).action(
     async options => end(await (await import('./commands/status.ts')).statusCommand(options)),
   )
-  return [letterCommands(make, end), keyCommands(make, end), status]
+  return [letterCommands(make, end), keyCommands(make, end), entryCommands(make, end), status]
 }
 
 function group(
@@ -120,4 +121,19 @@ function keyCommands(make: MakeCommand, end: End): Command {
       .action(async (id, options) => end(await (await import('./commands/keys.ts')).revokeKeyCommand(id, options))),
   )
   return keys
+}
+
+function entryCommands(make: MakeCommand, end: End): Command {
+  const { all: entries, under } = group(make, 'entries', 'what the built-in wallet or a wallet service has booked')
+  entries.addCommand(
+    under('export', 'writes entries to standard output: all, or those of an account or a trade')
+      .addOption(new Option('--format <format>', 'csv, or with --json ndjson, if it is not given').choices(FORMATS))
+      .option('--user-id <id>', 'with --currency: of this account only, oldest first')
+      .option('--currency <code>', 'with --user-id')
+      .option('--trade-id <id>', 'of this trade only')
+      .option('--from <time>', 'of this time (RFC 3339) and later')
+      .option('--until <time>', 'before this time')
+      .action(async options => end(await (await import('./commands/entries.ts')).exportCommand(options))),
+  )
+  return entries
 }

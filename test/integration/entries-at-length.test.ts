@@ -14,19 +14,22 @@ import { createLedgerWallet } from '../../src/wallet/ledger-wallet.ts'
 import type { EntryPosition } from '../../src/wallet/wallet.ts'
 import { authenticate, bearer } from '../support/api.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
-import { ALL_ENTRIES, BUSY_ENTRIES, BUSY_USER, SINCE_MS, writeManyEntries } from '../support/many-entries.ts'
+import { BUSY_USER, ENTRIES_OF_OTHERS, SINCE_MS, writeManyEntries } from '../support/many-entries.ts'
 import { until } from '../support/process.ts'
 import { ASSETS, FEES } from '../support/trades.ts'
 
 const instruments = { assets: ASSETS, markets: new Map() }
 const ACCOUNT = { userId: BUSY_USER, currency: 'USDT' } as const
 const LIMIT = 1000
+const BUSY_ENTRIES = 100_000
+const OTHERS = 1000
+const ALL_ENTRIES = BUSY_ENTRIES + OTHERS * ENTRIES_OF_OTHERS
 let db: TestDatabase
 
 beforeAll(async () => {
   db = await createTestDatabase()
   await migrate(db.database, 'ledger')
-  await writeManyEntries(db.database)
+  await writeManyEntries(db.database, { busy: BUSY_ENTRIES, others: OTHERS })
 })
 afterAll(() => db?.drop())
 

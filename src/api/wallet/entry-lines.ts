@@ -7,7 +7,7 @@ export interface LineFormat {
   readonly contentType: string
   /** Before all lines. */
   readonly head: string
-  line(entry: EntryView): string
+  readonly line: (entry: EntryView) => string
 }
 
 const COLUMNS = Object.keys(EntryView.properties) as readonly (keyof EntryView)[]
