@@ -1,6 +1,6 @@
 /**
  * Reading entries back, page by page: each statement goes on from the last entry of the page before by a key of the table,
- * so that a page costs the same at any depth (test/integration/entry-plans.test.ts).
+ * so that a page costs the same at any depth (test/integration/entries-at-length.test.ts).
  */
 import type { Instruments } from '../core/instruments.ts'
 import { parseStored } from '../core/money.ts'
