@@ -13,6 +13,7 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
+import { systemClock } from '../src/clock.ts'
 import { loadConfig } from '../src/config.ts'
 import { legsOf } from '../src/core/legs.ts'
 import { formatDecimal } from '../src/core/money.ts'
@@ -20,6 +21,7 @@ import type { Trade } from '../src/core/trade.ts'
 import { createLogger } from '../src/log.ts'
 import { createSettlement, openConfiguredDatabase, type SettlementService } from '../src/main.ts'
 import { createOutstanding, type Outstanding } from '../src/replay/outstanding.ts'
+import { createHttpWallet } from '../src/wallet/http/http-wallet.ts'
 import { type Figures, fundUsers, makeTrades, SEED, settleAll } from './workload.ts'
 
 export interface WalletBenchOptions {
@@ -163,7 +165,12 @@ function randomOf(at: number): number {
 
 /** What a first version of such a service does: nothing is written down, and each worker waits for each answer. */
 async function runNaive(url: string, options: WalletBenchOptions): Promise<number> {
-  await onService(url, options.users, async () => {})
+  const { config } = loadConfig({ path: null, env: {}, flags: {}, cwd: tmpdir() })
+  const assets = new Map(config.assets.map(asset => [asset.code, asset]))
+  const { timeoutMs } = config.settlement
+  const wallet = createHttpWallet({ url, token: TOKEN, instruments: { assets }, timeoutMs, clock: systemClock(), log })
+  await fundUsers(wallet, options.users)
+  wallet.close()
   const agent = new Agent({ keepAlive: true, maxSockets: 10 })
   const waiting = [...makeTrades({ trades: options.naiveTrades, users: options.users })]
   const started = performance.now()

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { bench as benchHttpClient } from '../../bench/http-client.bench.ts'
 import { bench } from '../../bench/settle.bench.ts'
 import { bench as benchSettleOnWallet } from '../../bench/settle-wallet.bench.ts'
+import { bench as benchWallet } from '../../bench/wallet.bench.ts'
 import { bench as benchWalletServer } from '../../bench/wallet-server.bench.ts'
 
 test('the benchmark settles everything it hands in, on both rails and the plain way', {
@@ -36,4 +37,16 @@ test('the benchmark on a wallet over the network settles everything, at each lev
   const options = { trades: 200, naiveTrades: 20, users: 10, rate: 100, seconds: 1 }
   const { reversals, batch, settlements, steady, naive } = await benchSettleOnWallet(options)
   for (const { per_second } of [reversals, batch, settlements, steady, naive]) expect(per_second).toBeGreaterThan(0)
+})
+
+test('the benchmark of the wallet does everything it asks for, one by one, in batches and in settlements', {
+  timeout: 120_000,
+}, async () => {
+  const options = { singles: 200, connections: 8, batched: 1000, settlements: 500, accounts: 20 }
+  const { wallet, filled, plain } = await benchWallet({ ...options, filledAccounts: 0, filledEntries: 0 })
+  for (const { per_second, p99_ms } of [wallet.singles, wallet.batched, wallet.settlements, plain]) {
+    expect(per_second).toBeGreaterThan(0)
+    expect(p99_ms).toBeGreaterThan(0)
+  }
+  expect(filled).toBeNull()
 })
