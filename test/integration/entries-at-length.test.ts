@@ -1,4 +1,5 @@
 /** What reading entries costs where there are many: how much of the table a page reads, and what an export holds. */
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { get as httpGet, type IncomingMessage } from 'node:http'
 import { createInterface } from 'node:readline'
@@ -11,7 +12,7 @@ import { migrate } from '../../src/migrate.ts'
 import { selectTotals } from '../../src/wallet/ledger-books.ts'
 import { selectEntries, selectEntryCount, selectEntryTime } from '../../src/wallet/ledger-entries.ts'
 import { createLedgerWallet } from '../../src/wallet/ledger-wallet.ts'
-import type { EntryPosition } from '../../src/wallet/wallet.ts'
+import type { BookedWallet, Entry, EntryPosition } from '../../src/wallet/wallet.ts'
 import { authenticate, bearer } from '../support/api.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { BUSY_USER, ENTRIES_OF_OTHERS, SINCE_MS, writeManyEntries } from '../support/many-entries.ts'
@@ -32,6 +33,11 @@ beforeAll(async () => {
   await writeManyEntries(db.database, { busy: BUSY_ENTRIES, others: OTHERS })
 })
 afterAll(() => db?.drop())
+
+const openLedger = () =>
+  createLedgerWallet({
+    ...{ database: db.database, instruments, clock: systemClock(), feeUserId: FEES, log: createLogger('silent') },
+  })
 
 interface Plan {
   readonly 'Node Type': string
@@ -124,9 +130,7 @@ describe('an export', () => {
 
   beforeAll(async () => {
     const log = createLogger('silent')
-    const ledger = createLedgerWallet({
-      ...{ database: db.database, instruments, clock: systemClock(), feeUserId: FEES, log },
-    })
+    const ledger = openLedger()
     const wallet = {
       ...ledger,
       readEntries: async function* (range: Parameters<typeof ledger.readEntries>[0]) {
@@ -226,9 +230,7 @@ describe('an export', () => {
         insert into ledger_entries (user_id, currency, seq, key, amount, balance_after, reason, at)
         select '${user}', 'USDT', seq, 'k', 1, 1, 'DEPOSIT', now() from generate_series(${from}, ${to}) seq`)
     await write(1, 1500)
-    const ledger = createLedgerWallet({
-      ...{ database: db.database, instruments, clock: systemClock(), feeUserId: FEES, log: createLogger('silent') },
-    })
+    const ledger = openLedger()
     const of = { userId: user, currency: 'USDT' }
     let count = 0
     for await (const page of ledger.readEntries({ of, fromMs: null, untilMs: null })) {
@@ -236,5 +238,43 @@ describe('an export', () => {
       count += page.length
     }
     expect(count).toBe(1500)
+  })
+
+  test('a statement is whole whenever it is asked for, while two processes write', async () => {
+    const user = randomUUID()
+    const of = { userId: user, currency: 'USDT' }
+    const ledgers = [openLedger(), openLedger()]
+    let isWriting = true
+    const write = async (ledger: BookedWallet): Promise<void> => {
+      for (let round = 0; round < 25; round++) {
+        const credits = Array.from({ length: 25 }, () =>
+          ledger.apply({ ...of, key: randomUUID(), type: 'credit', amount: 1n, reason: 'DEPOSIT', tradeId: null }),
+        )
+        for (const { outcome } of await Promise.all(credits)) expect(outcome).toBe('applied')
+      }
+    }
+    const writing = Promise.all(ledgers.map(write)).finally(() => {
+      isWriting = false
+    })
+    const reader = openLedger()
+    const statement = async (): Promise<readonly Entry[]> => {
+      const entries: Entry[] = []
+      for await (const page of reader.readEntries({ of, fromMs: null, untilMs: null })) entries.push(...page)
+      return entries
+    }
+    const counts: number[] = []
+    do {
+      const asked = await reader.balance(user, 'USDT')
+      const entries = await statement()
+      expect(entries.map(({ seq, balanceAfter }) => [seq, balanceAfter])).toEqual(
+        entries.map((_, at) => [BigInt(at + 1), BigInt(at + 1)]),
+      )
+      // Whatever was there when it was asked for.
+      expect(entries.length).toBeGreaterThanOrEqual(Number(asked?.total))
+      counts.push(entries.length)
+    } while (isWriting)
+    await writing
+    expect(counts.length).toBeGreaterThan(3)
+    expect(await statement()).toHaveLength(1250)
   })
 })
