@@ -1,4 +1,4 @@
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { isAway } from '../db.ts'
 import type { Problem } from './contract.ts'
 import { invalid, malformed } from './faults.ts'
@@ -12,15 +12,29 @@ export function errorHandler(
   return async (error, request, reply) => {
     const problem = requestProblem(error)
     if (problem !== null) return refuse(reply, problem)
-    const where = { method: request.method, route: request.routeOptions.url, err: error }
-    // A connection that breaks under a query has no code: whether the database is there is then asked.
-    if (error.statusCode === 503 || isAway(error) || (await checked(notReady)).length > 0) {
-      request.log.warn(where, 'request not answered: something needed is away')
-      return refuse(reply, problemOf('UNAVAILABLE', 'something needed is away; whether the call was done is not known'))
-    }
-    request.log.error(where, 'request failed')
-    return refuse(reply, problemOf('INTERNAL', 'the server failed; its log says why'))
+    const { method, routeOptions, log } = request
+    return refuse(reply, await failureOf(error, { method, route: routeOptions.url }, { log, notReady }))
   }
+}
+
+/** What a request is told that ran into what is not its own fault. */
+export async function failureOf(
+  error: unknown,
+  from: { readonly method: string; readonly route: string | undefined },
+  { log, notReady }: { readonly log: FastifyBaseLogger; readonly notReady: NotReady },
+): Promise<Problem> {
+  const where = { ...from, err: error }
+  // A connection that breaks under a query has no code: whether the database is there is then asked.
+  if (isUnavailable(error) || isAway(error) || (await checked(notReady)).length > 0) {
+    log.warn(where, 'request not answered: something needed is away')
+    return problemOf('UNAVAILABLE', 'something needed is away; whether the call was done is not known')
+  }
+  log.error(where, 'request failed')
+  return problemOf('INTERNAL', 'the server failed; its log says why')
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof Error && 'statusCode' in error && error.statusCode === 503
 }
 
 /** The problem when it is the request's own fault, else null. */

@@ -46,13 +46,13 @@ export async function createMemoryWalletService(
   const assets = assetsOf(config)
   const wallet = createMemoryWallet({ assets, clock, feeUserId: config.settlement.feeUserId, level, holds })
   const control = createFaultControl(options.faults, clock)
+  const notReady = async (): Promise<readonly string[]> => []
   const app = createServer({
-    ...{ authenticate, log, version, trades: null, faults: control },
+    ...{ authenticate, notReady, log, version, trades: null, faults: control },
     keys: 'a wallet in memory has no database to keep keys in, and takes the admin key alone',
-    notReady: async () => [],
     wallet: { wallet, assets },
   })
-  const connect = await hotHandler({ app, authenticate, calling: { wallet, assets, log } })
+  const connect = await hotHandler({ app, authenticate, notReady, calling: { wallet, assets, log } })
   const faulty = withFaults(connect, {
     book: () => control.book(),
     mayCall: callerCheck(authenticate),
@@ -82,17 +82,18 @@ export async function createLedgerWalletService(
   const instruments = { assets, markets: new Map() }
   const wallet = createLedgerWallet({ database, instruments, clock: systemClock(), feeUserId, log, level, holds })
   const keys = createKeyServices(createAccessStore(database), systemClock())
+  const notReady = async (): Promise<readonly string[]> => {
+    await database.query('select 1')
+    return []
+  }
   const app = createServer({
-    ...{ authenticate, log, version, trades: null, keys },
-    notReady: async () => {
-      await database.query('select 1')
-      return []
-    },
+    ...{ authenticate, notReady, log, version, trades: null, keys },
     wallet: { wallet, assets },
   })
   const connect = await hotHandler({
     app,
     authenticate: eitherOf(authenticate, keys.holders.authenticate),
+    notReady,
     calling: { wallet, assets, log },
   })
   return serviceOf(leanServer(app, connect), () => app.close())

@@ -8,7 +8,7 @@ import { hotHandler } from '../../src/api/wallet/hot-routes.ts'
 import { systemClock } from '../../src/clock.ts'
 import { createLogger } from '../../src/log.ts'
 import { createMemoryWallet } from '../../src/wallet/memory-wallet.ts'
-import type { WalletLevel } from '../../src/wallet/wallet.ts'
+import type { BookedWallet, WalletLevel } from '../../src/wallet/wallet.ts'
 import { authenticate, bearer } from '../support/api.ts'
 import { answersIn, openRaw, request } from '../support/raw-http.ts'
 import { ASSETS, BUYER, FEES, SELLER } from '../support/trades.ts'
@@ -20,16 +20,20 @@ interface Pair {
 }
 
 /** The same wallet twice, once behind each; on one clock, so that times are the same as well. */
-async function openPair(level: WalletLevel): Promise<Pair> {
+async function openPair(
+  level: WalletLevel,
+  change: (wallet: BookedWallet) => BookedWallet = wallet => wallet,
+): Promise<Pair> {
   const log = createLogger('silent')
   let ticks = 1_700_000_000_000
-  const make = (): { readonly app: App; readonly wallet: ReturnType<typeof createMemoryWallet> } => {
+  const notReady = async (): Promise<readonly string[]> => []
+  const make = (): { readonly app: App; readonly wallet: BookedWallet } => {
     const clock = { ...systemClock(), now: () => ticks }
-    const wallet = createMemoryWallet({ assets: ASSETS, clock, feeUserId: FEES, level })
+    const wallet = change(createMemoryWallet({ assets: ASSETS, clock, feeUserId: FEES, level }))
     const services = { wallet, assets: ASSETS }
     const app = createServer({
       authenticate,
-      notReady: async () => [],
+      notReady,
       log,
       version: '0',
       trades: null,
@@ -42,7 +46,7 @@ async function openPair(level: WalletLevel): Promise<Pair> {
   await behind.app.ready()
   const calling = { wallet: behind.wallet, assets: ASSETS, log }
   const server: LeanServer = createLeanServer({
-    connect: await hotHandler({ app: behind.app, authenticate, calling }),
+    connect: await hotHandler({ app: behind.app, authenticate, notReady, calling }),
     takeOver: socket => behind.app.server.emit('connection', socket),
     limits: { headBytes: 16 * 1024, bodyBytes: BODY_LIMIT },
     requestMs: 30_000,
@@ -286,6 +290,40 @@ describe.each<WalletLevel>(['settlements', 'basic'])('at level %s', level => {
 
   test.each(CORPUS)('%s', async (_, bytes) => {
     expect(await answersOf(pair.lean, bytes)).toEqual(await answersOf(pair.routes, bytes))
+  })
+})
+
+describe.each([
+  ['whose database is away', Object.assign(new Error('connect ENOENT'), { code: 'ENOENT' })],
+  ['with a fault', new Error('a mistake')],
+])('a wallet %s', (_, error) => {
+  let pair: Pair
+  beforeAll(async () => {
+    const fails = async (): Promise<never> => await Promise.reject(error)
+    const all = { apply: fails, settle: fails, reverse: fails, balance: fails }
+    pair = await openPair('settlements', wallet => ({ ...wallet, ...all }))
+  })
+  afterAll(() => pair.close())
+
+  test.each([
+    ['a credit', credit(OPERATION)],
+    ['a reversal', post('/v1/reversals', { key: 'k' })],
+    ['a batch', post('/v1/batch', { operations: [{ ...OPERATION, type: 'credit', key: 'b1' }] })],
+    [
+      'a settlement',
+      post('/v1/settlements', {
+        settlements: [{ key: 's1', trade_id: TRADE, legs: ['debit', 'credit'].map(type => ({ ...LEG, type })) }],
+      }),
+    ],
+    ['a balance', get(`/v1/balances/${BUYER}/USDT`)],
+    ['what is behind it', credit(OPERATION) + get('/livez')],
+  ])('says so to %s, and keeps the connection', async (_name, bytes) => {
+    const answers = await answersOf(pair.lean, bytes)
+    expect(answers).toEqual(await answersOf(pair.routes, bytes))
+    expect(answers).toMatchObject([
+      { status: 'code' in error ? 503 : 500 },
+      ...(bytes.includes('livez') ? [{ status: 200 }] : []),
+    ])
   })
 })
 

@@ -31,14 +31,14 @@ async function connected(
   }
   const log = createLogger('silent')
   const wallet = createMemoryWallet({ assets: ASSETS, clock: systemClock(), feeUserId: FEES })
+  const notReady = async (): Promise<readonly string[]> => []
   const made = createServer({
-    ...{ authenticate, log, version: '0', trades: null },
-    notReady: async () => [],
+    ...{ authenticate, notReady, log, version: '0', trades: null },
     wallet: { wallet, assets: ASSETS },
   })
   app = made
   await made.ready()
-  const connect = await hotHandler({ app: made, authenticate, calling: { wallet, assets: ASSETS, log } })
+  const connect = await hotHandler({ app: made, authenticate, notReady, calling: { wallet, assets: ASSETS, log } })
   return { handle: connect(), asked }
 }
 

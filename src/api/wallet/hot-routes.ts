@@ -7,9 +7,11 @@ import type { Static, TSchema } from 'typebox'
 import type { App } from '../app.ts'
 import { type Authenticate, type Found, isAtLeast, keyOf, type Principal } from '../auth.ts'
 import type { Problem } from '../contract.ts'
+import { failureOf } from '../error-handler.ts'
 import { type Answer, JSON_TYPE, PROBLEM_TYPE } from '../lean/answer.ts'
 import type { Handle } from '../lean/connection.ts'
 import type { WireRequest } from '../lean/request-reader.ts'
+import type { NotReady } from '../routes/health-show.ts'
 import { applyItem, applyOperation, type Calling, reverseKey, type Said, settleItem, showBalance } from './calls.ts'
 import { BalanceParams, BatchBody, KeyHeader, OperationBody, ReversalBody, SettlementsBody } from './contract.ts'
 import { checkWith } from './items.ts'
@@ -18,6 +20,7 @@ export interface HotOptions {
   /** Answers whatever is not hot. */
   readonly app: App
   readonly authenticate: Authenticate
+  readonly notReady: NotReady
   readonly calling: Omit<Calling, 'mayDeposit'>
 }
 
@@ -26,15 +29,18 @@ type Hot = (request: WireRequest) => Promise<Answer> | null
 
 /** Makes the handler of each connection. */
 export async function hotHandler(options: HotOptions): Promise<() => Handle> {
-  const { app, calling } = options
+  const { app, calling, notReady } = options
   await app.ready()
   const [ofAdmins, ofOperators] = await Promise.all([
     hotRoutes(app, { ...calling, mayDeposit: true }),
     hotRoutes(app, { ...calling, mayDeposit: false }),
   ])
   const callerOf = callerBy(options.authenticate)
+  const failed = async (error: unknown, { method, target }: WireRequest): Promise<Answer> =>
+    refused(await failureOf(error, { method, route: target }, { log: calling.log, notReady }))
   const answer = (routes: HotRoutes, request: WireRequest): Promise<Answer> =>
-    routeOf(routes, request)?.(request) ?? answerByRoutes(app, request)
+    routeOf(routes, request)?.(request)?.catch((error: unknown) => failed(error, request)) ??
+    answerByRoutes(app, request)
 
   return () => {
     // What a connection's client has shown to be good for ever; it is compared with nobody else's.
