@@ -67,9 +67,10 @@ function statesAt({ call, leg }: Point): readonly TradeSeen['legs'][number]['sta
   const index = LEGS.indexOf(leg)
   return LEGS.map((name, place) => {
     if (call === 'apply') return place < index ? 'applied' : place === index ? 'unanswered' : 'waiting'
-    // An undo that may or may not have been made leaves its leg as it is known to have been.
     if (name === 'seller-credit') return 'refused'
-    return name === 'fee' ? 'waiting' : place > index ? 'reversed' : 'applied'
+    if (name === 'fee') return 'waiting'
+    // An undo that may or may not have been made leaves open what its leg is.
+    return place > index ? 'reversed' : place === index ? 'unanswered' : 'applied'
   })
 }
 
