@@ -1,6 +1,7 @@
 /**
- * The long form of what the tests of a wallet over the network show in seconds: real processes on this machine alone, a
- * line of JSON for each campaign, and an end with status 1 where one does not hold. About ten minutes on two cores.
+ * The long form of what the tests of a wallet over the network, and of our own, show in seconds: real processes on this
+ * machine alone, a line of JSON for each campaign, and an end with status 1 where one does not hold. About ten minutes on
+ * two cores.
  *
  *   npm run soak                          all of it
  *   npm run soak -- --only outage         the campaigns of that name
@@ -14,6 +15,7 @@ import { bulkRetry } from './bulk-retry.ts'
 import { outage } from './outage.ts'
 import { rollbackSpeed } from './rollback-speed.ts'
 import { unsteady } from './unsteady.ts'
+import { walletChaos } from './wallet-chaos.ts'
 import { workers } from './workers.ts'
 
 interface Campaign {
@@ -58,6 +60,7 @@ function campaignsOf(seed: number, scale: number): readonly Campaign[] {
       name: 'workers',
       run: async (shop: Workshop) => await workers(shop, { level, trades: scaled(5000), kills: 12, seed }),
     })),
+    { name: 'wallet-chaos', run: async shop => await walletChaos(shop, { operations: scaled(10_000), seed }) },
   ]
 }
 

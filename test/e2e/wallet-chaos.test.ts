@@ -1,0 +1,24 @@
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { walletChaos } from '../soak/wallet-chaos.ts'
+import { openWorkshop, SEED, type Workshop } from '../support/process.ts'
+
+// Beside all other tests it takes some times what it takes alone.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
+
+let shop: Workshop
+
+beforeAll(async () => {
+  shop = await openWorkshop()
+})
+afterAll(() => shop?.close())
+
+test(`the wallet's books are what the reference model has, whatever 32 clients and two restarts do (seed ${SEED})`, async () => {
+  const result = await walletChaos(shop, { operations: 1500, seed: SEED })
+  process.stdout.write(`${JSON.stringify(result)}\n`)
+  // All of it has happened, and often.
+  expect(result.cuts).toBeGreaterThan(50)
+  expect(result.unanswered).toBeGreaterThan(10)
+  expect(
+    Math.min(result.applied, result.refused * 5, result.reversed * 20, result.answered_again * 10),
+  ).toBeGreaterThan(500)
+})
