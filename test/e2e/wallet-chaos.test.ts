@@ -17,6 +17,7 @@ test(`the wallet's books are what the reference model has, whatever 32 clients a
   process.stdout.write(`${JSON.stringify(result)}\n`)
   // All of it has happened, and often.
   expect(result.cuts).toBeGreaterThan(50)
+  expect(result.database_cuts).toBeGreaterThan(3)
   expect(result.unanswered).toBeGreaterThan(10)
   expect(
     Math.min(result.applied, result.refused * 5, result.reversed * 20, result.answered_again * 10),

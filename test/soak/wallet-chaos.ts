@@ -1,7 +1,7 @@
 /**
  * Random calls to the wallet service from many clients at once, each with a connection of its own that is cut at random; a
- * tenth of the calls is made again with the same content and a tenth of the keys used with other; and the database below
- * goes away twice, once in order and once by SIGKILL. What was answered and what is in the books is then put in an order,
+ * tenth of the calls is made again with the same content and a tenth of the keys used with other; the wallet's connections to
+ * its database are ended under it, and the database goes away twice, once in order and once by SIGKILL. What was answered and what is in the books is then put in an order,
  * and the reference model is told all of it and says the same.
  *
  * What this does not show: which moment of those it can have been a refusal saw, if the account was alike at several; and of
@@ -39,6 +39,8 @@ export interface WalletChaosResult extends WalletChaosOptions {
   readonly repeated: number
   readonly other: number
   readonly cuts: number
+  /** Connections of the wallet to its database that were ended under it. */
+  readonly database_cuts: number
   /** Answers that said to try again, while the database was away. */
   readonly unanswered: number
   readonly restarts: readonly ('fast' | 'killed')[]
@@ -66,6 +68,7 @@ const PAUSE_MS = { cut: 20, away: 150 } as const
 
 interface Counts {
   cuts: number
+  database_cuts: number
   unanswered: number
 }
 
@@ -78,7 +81,7 @@ export async function walletChaos(shop: Workshop, options: WalletChaosOptions): 
     const url = await databaseUrlOf(dataDir)
     const wallet = await openDurableWallet(shop, 'settlements', ['--database-url', url])
     const history = new History()
-    const counts: Counts = { cuts: 0, unanswered: 0 }
+    const counts: Counts = { cuts: 0, database_cuts: 0, unanswered: 0 }
     const beganMs = performance.now()
     const queue = queueOf(plan.steps)
     const clients = Array.from({ length: CLIENTS }, (_, at) =>
@@ -92,7 +95,7 @@ export async function walletChaos(shop: Workshop, options: WalletChaosOptions): 
         assertConserved(await until('the wallet answers again', async () => await readTotals(wallet).catch(() => null)))
       }
     })()
-    await Promise.all([...clients, restarted])
+    await Promise.all([...clients, restarted, cutDatabase(url, queue, counts, seededRandom(seed))])
     const seconds = Math.round((performance.now() - beganMs) / 100) / 10
 
     const checked = await checkedBooks(wallet, history)
@@ -212,6 +215,33 @@ async function restart(running: EmbeddedPostgres, dataDir: string, how: 'fast' |
   await running.stop()
   return await startEmbeddedPostgres({ dataDir })
 }
+
+/** Ends connections of the wallet to its database, one at a time, wherever their transactions are. */
+async function cutDatabase(url: string, queue: Queue, counts: Counts, random: () => number): Promise<void> {
+  const database = openDatabase({ url }, 1)
+  try {
+    while (queue.share() < 1) {
+      await delay(random() * 120)
+      const { rows } = await database.query<{ readonly cut: boolean }>(CUT, [random()]).catch(() => ({ rows: [] }))
+      counts.database_cuts += rows.length
+    }
+  } finally {
+    await database.end()
+  }
+}
+
+/** One that is at work, if any is. */
+const CUT = `
+  with busy as (
+    select pid, row_number() over (order by pid) - 1 as at, count(*) over () as all_of_them
+    from pg_stat_activity
+    where application_name = 'legwork'
+      and state <> 'idle'
+      and pid <> pg_backend_pid()
+  )
+  select pg_terminate_backend(pid) as cut
+  from busy
+  where at = floor($1::float8 * all_of_them)`
 
 /** What `legwork verify` finds in the tables of the wallet; that there are no trades is not held against it. */
 async function breaksIn(url: string): Promise<readonly unknown[]> {

@@ -52,6 +52,8 @@ export function keyOf(call: LedgerCall): string {
 
 /** The smallest step of the amounts here: 0.01. */
 const CENT = 1_000_000n
+/** So many operations with holds, and so many without: the wallet goes another way where nobody says anything of them. */
+const STRETCH = 120
 /** How far behind the call that it repeats a call is sent, in requests: 32 of them are under way at once. */
 const NEAR = 45
 
@@ -121,6 +123,7 @@ function makersOf(dice: Dice) {
   let trades = 0
   let made = 0
 
+  const hasHolds = (): boolean => made % (2 * STRETCH) < STRETCH
   const user = (): string => dice.of(USERS)
   const currency = (): string => (dice.random() < 0.005 ? 'DOGE' : dice.of(CURRENCIES))
   const tradeId = (): string => uuid('b', ++trades)
@@ -160,7 +163,7 @@ function makersOf(dice: Dice) {
     }
     const rest = { ...content, reason: 'TRADE_SETTLEMENT', tradeId: tradeId() } as const
     if (luck < 0.52) return { kind: 'operation', operation: { ...rest, type: 'credit' } }
-    if (luck < 0.78) return { kind: 'operation', operation: { ...rest, type: 'debit' } }
+    if (luck < 0.78 || !hasHolds()) return { kind: 'operation', operation: { ...rest, type: 'debit' } }
     const hold = holdKey(account.userId, account.currency)
     return { kind: 'operation', operation: { ...rest, type: 'debit', hold } }
   }
@@ -179,7 +182,7 @@ function makersOf(dice: Dice) {
     ): Movement => ({ type, userId, currency: code, amount, reason })
     const paid = leg('debit', buyer, 'USDT', price)
     const legs = [
-      dice.random() < 0.3 ? { ...paid, hold: holdKey(buyer, 'USDT') } : paid,
+      dice.random() < 0.3 && hasHolds() ? { ...paid, hold: holdKey(buyer, 'USDT') } : paid,
       leg('credit', seller, 'USDT', price - CENT),
       leg('credit', FEES, 'USDT', CENT, 'FEE_COLLECTION'),
     ]
@@ -209,7 +212,7 @@ function makersOf(dice: Dice) {
 
   function ofKey(key: string): LedgerCall {
     const luck = dice.random()
-    if (luck < 0.6) return operation(key)
+    if (luck < 0.6 || (luck >= 0.7 && !hasHolds())) return operation(key)
     if (luck < 0.7) return settlement(key)
     return luck < 0.86 ? hold(key) : release(key)
   }
@@ -230,7 +233,7 @@ function makersOf(dice: Dice) {
     otherThan(call: LedgerCall): LedgerCall {
       const racer = dice.random() < 0.5 ? racerOf(call) : null
       if (racer !== null) return racer
-      const others = [operation, settlement, release].map(make => make(keyOf(call)))
+      const others = [operation, settlement, ...(hasHolds() ? [release] : [])].map(make => make(keyOf(call)))
       return dice.of(others.filter(({ kind }) => kind !== call.kind))
     },
   }
