@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => shop?.close())
 
 test(`the wallet's books are what the reference model has, whatever 32 clients and two restarts do (seed ${SEED})`, async () => {
-  const result = await walletChaos(shop, { operations: 1500, seed: SEED })
+  const result = await walletChaos(shop, { operations: 1500, seed: SEED, holds: true })
   process.stdout.write(`${JSON.stringify(result)}\n`)
   // All of it has happened, and often.
   expect(result.cuts).toBeGreaterThan(50)

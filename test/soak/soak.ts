@@ -60,7 +60,10 @@ function campaignsOf(seed: number, scale: number): readonly Campaign[] {
       name: 'workers',
       run: async (shop: Workshop) => await workers(shop, { level, trades: scaled(5000), kills: 12, seed }),
     })),
-    { name: 'wallet-chaos', run: async shop => await walletChaos(shop, { operations: scaled(10_000), seed }) },
+    ...[true, false].map(holds => ({
+      name: 'wallet-chaos',
+      run: async (shop: Workshop) => await walletChaos(shop, { operations: scaled(10_000), seed, holds }),
+    })),
   ]
 }
 

@@ -30,6 +30,8 @@ import { requestOf, saidOf } from './wallet-chaos/wire.ts'
 export interface WalletChaosOptions {
   readonly operations: number
   readonly seed: number
+  /** False: no call says anything of a hold, so that none has to be decided under locks for its sake. */
+  readonly holds: boolean
 }
 
 export interface WalletChaosResult extends WalletChaosOptions {
@@ -73,9 +75,9 @@ interface Counts {
 }
 
 export async function walletChaos(shop: Workshop, options: WalletChaosOptions): Promise<WalletChaosResult> {
-  const { operations, seed } = options
-  const plan = planOf(seed, operations)
-  const dataDir = shop.path(`wallet-chaos-${seed}`)
+  const { operations, seed, holds } = options
+  const plan = planOf(seed, operations, holds)
+  const dataDir = shop.path(`wallet-chaos-${seed}-${holds}`)
   let postgres = await startEmbeddedPostgres({ dataDir })
   try {
     const url = await databaseUrlOf(dataDir)

@@ -75,9 +75,10 @@ function diceOf(seed: number): Dice {
   }
 }
 
-export function planOf(seed: number, operations: number): Plan {
+/** @param holds false: no call says anything of a hold. */
+export function planOf(seed: number, operations: number, holds: boolean): Plan {
   const dice = diceOf(seed)
-  const makers = makersOf(dice)
+  const makers = makersOf(dice, holds)
   const steps: { readonly at: number; readonly step: Step }[] = []
   let [made, repeated, other] = [0, 0, 0]
   const add = (at: number, kind: Step['kind'], items: readonly Item[], after: string | null = null): void => {
@@ -117,13 +118,13 @@ function racerOf(call: LedgerCall): LedgerCall | null {
 
 const SHARE_OF_REVERSALS = 0.12
 
-function makersOf(dice: Dice) {
+function makersOf(dice: Dice, mayHold: boolean) {
   /** By account, the keys of its holds. */
   const holds = new Map<string, string[]>()
   let trades = 0
   let made = 0
 
-  const hasHolds = (): boolean => made % (2 * STRETCH) < STRETCH
+  const hasHolds = (): boolean => mayHold && made % (2 * STRETCH) < STRETCH
   const user = (): string => dice.of(USERS)
   const currency = (): string => (dice.random() < 0.005 ? 'DOGE' : dice.of(CURRENCIES))
   const tradeId = (): string => uuid('b', ++trades)
