@@ -59,7 +59,8 @@ export async function createMemoryWalletService(
     closePort: ms => server.closePort(ms),
     clock,
   })
-  const server = leanServer(app, faulty)
+  // A script of faults may put an answer off for as long as it likes.
+  const server = leanServer(app, faulty, Number.POSITIVE_INFINITY)
   return serviceOf(server, async () => {
     clock.stop()
     await app.close()
@@ -96,20 +97,21 @@ export async function createLedgerWalletService(
     notReady,
     calling: { wallet, assets, log },
   })
-  return serviceOf(leanServer(app, connect), () => app.close())
+  return serviceOf(leanServer(app, connect, REQUEST_TIMEOUT_MS), () => app.close())
 }
 
 /** That of node:http. */
 const HEAD_LIMIT = 16 * 1024
 
 /** In front of the routes, which get the connections that ask for more than it can. */
-function leanServer(app: App, connect: () => Handle): LeanServer {
+function leanServer(app: App, connect: () => Handle, answerMs: number): LeanServer {
   return createLeanServer({
     connect,
     isStreamed: isExport,
     takeOver: socket => app.server.emit('connection', socket),
     limits: { headBytes: HEAD_LIMIT, bodyBytes: BODY_LIMIT },
     requestMs: REQUEST_TIMEOUT_MS,
+    answerMs,
   })
 }
 

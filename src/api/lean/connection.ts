@@ -21,6 +21,8 @@ export interface Connection {
   underWay(): number
   /** How long it has been waiting for a whole request; `isWithin`: a part of one is there. */
   waiting(): { readonly sinceMs: number; readonly isWithin: boolean } | null
+  /** When the oldest request began that is still to be answered; null: all are. */
+  unansweredSinceMs(): number | null
   /** Takes no further request, and ends once those under way are answered. */
   finish(): void
   destroy(): void
@@ -31,6 +33,7 @@ const MOST_UNDER_WAY = 1000
 
 interface Slot {
   readonly request: WireRequest
+  readonly beganMs: number
   reply: Reply | null
 }
 
@@ -80,7 +83,7 @@ export function openConnection(
   }
 
   function begin(request: WireRequest): void {
-    const slot: Slot = { request, reply: null }
+    const slot: Slot = { request, beganMs: performance.now(), reply: null }
     slots.push(slot)
     owesContinue = false
     if (!request.staysOpen) state = 'last'
@@ -196,6 +199,7 @@ export function openConnection(
       return silent === -1 ? slots.length : silent
     },
     waiting: () => (slots.length === 0 && state === 'open' ? { sinceMs: waitingSinceMs, isWithin: length > 0 } : null),
+    unansweredSinceMs: () => slots.find(({ reply }) => reply === null)?.beganMs ?? null,
     finish,
     destroy: () => socket.destroy(),
   }

@@ -17,6 +17,8 @@ export interface LeanOptions {
   readonly limits: ReaderLimits
   /** The most time that the parts of a request may take to arrive. */
   readonly requestMs: number
+  /** The most time that it may then take to be answered; its connection is cut after it. Not given: any. */
+  readonly answerMs?: number
 }
 
 export interface LeanServer {
@@ -32,7 +34,14 @@ const MOST_CONNECTIONS = 10_000
 const LOOK_MS = 1000
 
 export function createLeanServer(options: LeanOptions): LeanServer {
-  const { connect, isStreamed = () => false, takeOver, limits, requestMs } = options
+  const {
+    connect,
+    isStreamed = () => false,
+    takeOver,
+    limits,
+    requestMs,
+    answerMs = Number.POSITIVE_INFINITY,
+  } = options
   const connections = new Map<Socket, Connection>()
   let server = newServer()
   let address = { host: '', port: 0 }
@@ -61,6 +70,9 @@ export function createLeanServer(options: LeanOptions): LeanServer {
   const watch = setInterval(() => {
     const now = performance.now()
     for (const connection of connections.values()) {
+      const sinceMs = connection.unansweredSinceMs()
+      // Whoever asked learns that nothing is known, and may ask again under its key.
+      if (sinceMs !== null && now - sinceMs > answerMs) connection.destroy()
       const waiting = connection.waiting()
       if (waiting === null) continue
       const most = waiting.isWithin ? requestMs : KEEP_ALIVE_SECONDS * 1000
