@@ -6,8 +6,8 @@ export default defineConfig({
     globalSetup: ['test/support/global-setup.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    // Much of the time is waited for processes and databases, not spent computing.
-    maxWorkers: 2,
+    // Much of the time is waited for processes and databases, not spent computing: three keep two cores at work.
+    maxWorkers: 3,
     coverage: {
       provider: 'v8',
       include: ['src/**/*.ts'],

@@ -51,12 +51,12 @@ const at = (call: Point['call'], legs: readonly string[]): readonly Point[] =>
 const SAGA = [...at('apply', LEGS), ...at('reverse', LEGS.slice(0, 4))]
 const ATOMIC = [...at('settle', ['settlement']), ...at('reverse', ['settlement'])]
 
-/** Calls that can hang at once: a batch that hangs holds one of four lanes, and one has to be left for the others. */
+/** Calls that can hang at once: a batch that hangs holds one of eight lanes, and one has to be left for the others. */
 const MATRIX: readonly (readonly [Level, readonly Point[], atOnce: number])[] = [
   ['basic', SAGA, 100],
   ['reversals', SAGA, 100],
-  ['batch', SAGA, 3],
-  ['settlements', ATOMIC, 3],
+  ['batch', SAGA, 7],
+  ['settlements', ATOMIC, 7],
 ]
 
 /** While Legwork is to be killed no call may end by itself. */
