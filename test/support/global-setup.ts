@@ -21,7 +21,12 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     return async () => {}
   }
   const folder = await mkdtemp(join(tmpdir(), 'legwork-test-'))
-  const server = await startEmbeddedPostgres({ dataDir: folder })
+  // Copied by tests that start servers of their own (process.ts), whose environment they share.
+  const cluster = join(folder, 'empty')
+  await (await startEmbeddedPostgres({ dataDir: cluster })).stop()
+  await rm(join(cluster, 'postgres.log'))
+  process.env['LEGWORK_TEST_CLUSTER'] = cluster
+  const server = await startEmbeddedPostgres({ dataDir: join(folder, 'shared') })
   const { host, user, password, database } = server.connection
   project.provide('databaseUrl', `postgres://${user}:${password}@/${database}?host=${encodeURIComponent(host)}`)
   return async () => {

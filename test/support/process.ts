@@ -2,12 +2,14 @@
  * Legwork as its users have it: `bin/legwork` as a process of its own, in a folder of the test's own. Waiting is for
  * conditions and ends with a deadline; whatever was started is ended by `close`, whether the test went well or not.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, readlink, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { type Database, openDatabase } from '../../src/db.ts'
 import { foundServer, isPostgresOf, readPostmasterFile, stopServer } from '../../src/postgres/processes.ts'
 import { runningPostgres, startEmbeddedPostgres } from '../../src/postgres/supervisor.ts'
@@ -74,7 +76,9 @@ export interface Workshop {
   path(name: string): string
   start(args: readonly string[], options?: RunOptions): Started
   run(args: readonly string[], options?: RunOptions): Promise<Ended>
-  /** Starts `legwork up --json --port 0` and waits until it is ready. */
+  /** Starts a server, `--json --port 0`, and waits until it is ready. */
+  serverOf(command: 'up' | 'serve' | 'wallet', args: readonly string[], options?: RunOptions): Promise<UpServer>
+  /** The same for `legwork up`. */
   up(args: readonly string[], options?: RunOptions): Promise<UpServer>
   /** The same for `legwork wallet`. */
   wallet(args: readonly string[], options?: RunOptions): Promise<UpServer>
@@ -95,13 +99,17 @@ export async function openWorkshop(): Promise<Workshop> {
     all.push(started)
     return started
   }
-  return {
+  const shop: Workshop = {
     folder,
     path: name => join(folder, name),
     start,
     run: async (args, options) => await start(args, options).ended,
-    up: async (args, options) => await ready(start(['up', '--json', '--port', '0', ...args], options)),
-    wallet: async (args, options) => await ready(start(['wallet', '--json', '--port', '0', ...args], options)),
+    serverOf: async (command, args, options) => {
+      await layCluster(args)
+      return await ready(start([command, '--json', '--port', '0', ...args], options))
+    },
+    up: async (args, options) => await shop.serverOf('up', args, options),
+    wallet: async (args, options) => await shop.serverOf('wallet', args, options),
     ready,
     transcript: () => all.map(each => `${each.output().stdout}${each.output().stderr}`).join(''),
     close: async () => {
@@ -115,6 +123,17 @@ export async function openWorkshop(): Promise<Workshop> {
       await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     },
   }
+  return shop
+}
+
+/** Where the run has one, a new data folder gets a copy of its empty cluster: to make one takes a second of processor time. */
+async function layCluster(args: readonly string[]): Promise<void> {
+  const cluster = process.env['LEGWORK_TEST_CLUSTER']
+  const dataDir = args[args.indexOf('--data-dir') + 1]
+  const isWanted = args.includes('--data-dir') && !args.includes('--memory')
+  if (cluster === undefined || !isWanted || dataDir === undefined || existsSync(dataDir)) return
+  // With its owner: PostgreSQL does not run as root.
+  await promisify(execFile)('cp', ['-a', cluster, dataDir])
 }
 
 function startIn(folder: string, children: Set<ChildProcess>, args: readonly string[], options: RunOptions): Started {

@@ -98,8 +98,8 @@ export async function openServe(
   args: readonly string[],
   env: Env = {},
 ): Promise<UpServer> {
-  const all = ['serve', '--json', '--port', '0', '--wallet-url', wallet.url, ...args]
-  return await shop.ready(shop.start(all, { env: { ...TOKEN, ...env }, deadlineMs: LONGEST_MS }))
+  const all = ['--wallet-url', wallet.url, ...args]
+  return await shop.serverOf('serve', all, { env: { ...TOKEN, ...env }, deadlineMs: LONGEST_MS })
 }
 
 const TOKEN: Env = { LEGWORK_WALLET_TOKEN: ADMIN_KEY }

@@ -13,7 +13,7 @@ import { SCALE } from './wire.ts'
 
 export interface Replayed {
   readonly events: number
-  /** Settlements that lacked two things at once, of which the model names the other. */
+  /** Settlements and reversals of them that lacked two things at once, of which the model names the other. */
   readonly lacking_both: number
 }
 
@@ -36,11 +36,15 @@ export async function replay(events: readonly Event[], books: Books): Promise<Re
 }
 
 /**
- * A settlement that takes from two accounts may find neither with enough. Which of them it names depends on the order of
+ * A settlement that takes from two accounts, and the reversal of one that gave to two, may find neither with enough. Which of them it names depends on the order of
  * its legs, and on what the other account had at that very moment, which no answer tells.
  */
 function mayLackBoth({ call, answer }: Event, modelled: string): boolean {
-  if (call.kind !== 'settlement' || call.settlement.legs.filter(({ type }) => type === 'debit').length < 2) return false
+  const isOfTwo =
+    call.kind === 'settlement'
+      ? call.settlement.legs.filter(({ type }) => type === 'debit').length > 1
+      : call.kind === 'reversal'
+  if (!isOfTwo) return false
   const isLack = (text: string): boolean => text.startsWith('refused INSUFFICIENT_BALANCE')
   return isLack(answer) && isLack(modelled) && answer.split(' ')[2] !== modelled.split(' ')[2]
 }
