@@ -98,13 +98,17 @@ async function readyUrl({ stdout }: ChildProcess): Promise<string> {
 async function onService<Result>(
   url: string,
   users: number,
-  work: (service: SettlementService, outstanding: Outstanding) => Promise<Result>,
+  work: (service: SettlementService, awaited: () => Outstanding) => Promise<Result>,
 ): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), 'legwork-bench-'))
   const env = { LEGWORK_WALLET_TOKEN: TOKEN }
   const { config } = loadConfig({ path: null, env, flags: { data_dir: folder, 'wallet.url': url }, cwd: folder })
   const opened = await openConfiguredDatabase(config, log)
-  const outstanding = createOutstanding()
+  let outstanding = createOutstanding()
+  const awaited = (): Outstanding => {
+    outstanding = createOutstanding()
+    return outstanding
+  }
   const service = await createSettlement({
     config,
     opened,
@@ -115,7 +119,7 @@ async function onService<Result>(
   try {
     await fundUsers(service.wallet, users)
     service.pool.start()
-    return await work(service, outstanding)
+    return await work(service, awaited)
   } finally {
     await service.pool.stop(10_000)
     service.link.close()
@@ -124,16 +128,21 @@ async function onService<Result>(
   }
 }
 
-async function settleOn(url: string, options: WalletBenchOptions): Promise<Figures> {
-  const trades = makeTrades(options)
-  return await onService(url, options.users, ({ intake }, outstanding) => settleAll(trades, intake, outstanding))
+/** A quarter more at first: code that has never run is slow once, and says nothing of a service at work. */
+async function settleOn(url: string, { trades, users }: WalletBenchOptions): Promise<Figures> {
+  const warmUp = Math.ceil(trades / 4)
+  const all = makeTrades({ trades: warmUp + trades, users })
+  return await onService(url, users, async ({ intake }, awaited) => {
+    await settleAll(all.slice(0, warmUp), intake, awaited())
+    return await settleAll(all.slice(warmUp), intake, awaited())
+  })
 }
 
 /** Trades that arrive by themselves, evenly at random, whether or not the ones before are settled; after a second of warming up. */
 async function runSteady(url: string, { users, rate, seconds }: WalletBenchOptions): Promise<Figures> {
-  // The first second warms up: code that has never run is slow once, and says nothing of a service at work.
   const trades = makeTrades({ trades: rate * (seconds + 1), users })
-  return await onService(url, users, async ({ intake }, outstanding) => {
+  return await onService(url, users, async ({ intake }, awaited) => {
+    const outstanding = awaited()
     let started = performance.now()
     const taken: Promise<unknown>[] = []
     let dueMs = 0
@@ -172,13 +181,18 @@ async function runNaive(url: string, options: WalletBenchOptions): Promise<numbe
   await fundUsers(wallet, options.users)
   wallet.close()
   const agent = new Agent({ keepAlive: true, maxSockets: 10 })
-  const waiting = [...makeTrades({ trades: options.naiveTrades, users: options.users })]
-  const started = performance.now()
-  const worker = async (): Promise<void> => {
-    for (let trade = waiting.shift(); trade !== undefined; trade = waiting.shift())
-      await settleNaively(url, agent, trade)
+  const { naiveTrades, users } = options
+  const warmUp = Math.ceil(naiveTrades / 4)
+  const waiting = [...makeTrades({ trades: warmUp + naiveTrades, users })]
+  const settle = async (until: number): Promise<void> => {
+    const worker = async (): Promise<void> => {
+      while (waiting.length > until) await settleNaively(url, agent, waiting.shift() as Trade)
+    }
+    await Promise.all(Array.from({ length: 10 }, worker))
   }
-  await Promise.all(Array.from({ length: 10 }, worker))
+  await settle(naiveTrades)
+  const started = performance.now()
+  await settle(0)
   const seconds = (performance.now() - started) / 1000
   agent.destroy()
   return options.naiveTrades / seconds
