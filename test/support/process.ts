@@ -6,7 +6,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, readlink, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -105,7 +105,7 @@ export async function openWorkshop(): Promise<Workshop> {
     start,
     run: async (args, options) => await start(args, options).ended,
     serverOf: async (command, args, options) => {
-      await layCluster(args)
+      await layCluster(folder, args)
       return await ready(start([command, '--json', '--port', '0', ...args], options))
     },
     up: async (args, options) => await shop.serverOf('up', args, options),
@@ -127,11 +127,13 @@ export async function openWorkshop(): Promise<Workshop> {
 }
 
 /** Where the run has one, a new data folder gets a copy of its empty cluster: to make one takes a second of processor time. */
-async function layCluster(args: readonly string[]): Promise<void> {
+async function layCluster(folder: string, args: readonly string[]): Promise<void> {
   const cluster = process.env['LEGWORK_TEST_CLUSTER']
-  const dataDir = args[args.indexOf('--data-dir') + 1]
+  const named = args[args.indexOf('--data-dir') + 1]
   const isWanted = args.includes('--data-dir') && !args.includes('--memory')
-  if (cluster === undefined || !isWanted || dataDir === undefined || existsSync(dataDir)) return
+  if (cluster === undefined || !isWanted || named === undefined) return
+  const dataDir = resolve(folder, named)
+  if (existsSync(dataDir)) return
   // With its owner: PostgreSQL does not run as root.
   await promisify(execFile)('cp', ['-a', cluster, dataDir])
 }
