@@ -56,19 +56,8 @@ async function insertOperations(
   at: Date,
 ): Promise<void> {
   if (rows.length === 0) return
-  await connection.query({
-    name: 'insert-operations',
-    text: `
-      insert into ledger_operations (
-        ${OPERATION_COLUMNS}
-      )
-      select d.*, $16
-      from unnest(
-        $1::text[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::numeric[], $8::ledger_reason[], $9::text[],
-        $10::numeric[], $11::text[], $12::text[], $13::text[], $14::numeric[], $15::numeric[]
-      ) as d`,
-    values: [...operationValues(instruments, rows), at],
-  })
+  const values = [...operationValues(instruments, rows), at]
+  await connection.query({ name: 'insert-operations', text: INSERT_OPERATIONS, values })
 }
 
 /** Debits and releases that name a hold: all others are spared its columns. */
@@ -79,24 +68,29 @@ async function insertHoldOperations(
   at: Date,
 ): Promise<void> {
   if (rows.length === 0) return
-  await connection.query({
-    name: 'insert-hold-operations',
-    text: `
-      insert into ledger_operations (
-        ${HOLD_COLUMNS}, ${OPERATION_COLUMNS}
-      )
-      select d.*, $18
-      from unnest(
-        $1::text[], $2::numeric[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[], $8::text[], $9::numeric[],
-        $10::ledger_reason[], $11::text[], $12::numeric[], $13::text[], $14::text[], $15::text[], $16::numeric[], $17::numeric[]
-      ) as d`,
-    values: [
-      arrayOf(rows.map(({ hold }) => hold)),
-      plainArrayOf(rows.map(({ currency, remaining }) => decimalOf(instruments, currency, remaining))),
-      ...operationValues(instruments, rows),
-      at,
-    ],
-  })
+  const holds = arrayOf(rows.map(({ hold }) => hold))
+  const left = plainArrayOf(rows.map(({ currency, remaining }) => decimalOf(instruments, currency, remaining)))
+  const values = [holds, left, ...operationValues(instruments, rows), at]
+  await connection.query({ name: 'insert-hold-operations', text: INSERT_HOLD_OPERATIONS, values })
+}
+
+/** The types of the columns, in their order, but for the time, which is the same of all rows. */
+const OPERATION_TYPES = [
+  ...['text', 'text', 'text', 'uuid', 'uuid', 'text', 'numeric', 'ledger_reason', 'text'],
+  ...['numeric', 'text', 'text', 'text', 'numeric', 'numeric'],
+]
+const INSERT_OPERATIONS = insertOf(OPERATION_COLUMNS, OPERATION_TYPES)
+const INSERT_HOLD_OPERATIONS = insertOf(`${HOLD_COLUMNS}, ${OPERATION_COLUMNS}`, [
+  'text',
+  'numeric',
+  ...OPERATION_TYPES,
+])
+
+function insertOf(columns: string, types: readonly string[]): string {
+  return `
+    insert into ledger_operations (${columns})
+    select d.*, $${types.length + 1}
+    from unnest(${types.map((type, at) => `$${at + 1}::${type}[]`).join(', ')}) as d`
 }
 
 /** In the order of their columns, but for the time. */
