@@ -1,16 +1,9 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { walletChaos } from '../soak/wallet-chaos.ts'
-import { openWorkshop, SEED, type Workshop } from '../support/process.ts'
+import { SEED } from '../support/process.ts'
+import { workshopOfFile } from '../support/workshop-of-file.ts'
 
-// Beside all other tests it takes some times what it takes alone.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
-let shop: Workshop
-
-beforeAll(async () => {
-  shop = await openWorkshop()
-})
-afterAll(() => shop?.close())
+const shop = await workshopOfFile()
 
 test(`the wallet's books are what the reference model has, whatever 32 clients and two restarts do (seed ${SEED})`, async () => {
   const result = await walletChaos(shop, { operations: 1500, seed: SEED, holds: true })

@@ -3,8 +3,8 @@
  * answer: no call is ever made again, and what is known of each leg is told.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { openWorkshop, type UpServer, until, type Workshop } from '../support/process.ts'
+import { expect, test } from 'vitest'
+import { type UpServer, until } from '../support/process.ts'
 import {
   FAST,
   fund,
@@ -26,16 +26,9 @@ import {
   tradesApart,
   usersOf,
 } from '../support/wallet-rig.ts'
+import { workshopOfFile } from '../support/workshop-of-file.ts'
 
-// Beside all other tests it takes some times what it takes alone.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
-let shop: Workshop
-
-beforeAll(async () => {
-  shop = await openWorkshop()
-})
-afterAll(() => shop?.close())
+const shop = await workshopOfFile()
 
 interface Point {
   readonly call: 'apply' | 'reverse'

@@ -4,8 +4,8 @@
  * wallet is a process of its own and goes on; Legwork starts again on its database, which went on as well.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { openWorkshop, SEED, seededRandom, type UpServer, until, type Workshop } from '../support/process.ts'
+import { describe, expect, test } from 'vitest'
+import { SEED, seededRandom, type UpServer, until } from '../support/process.ts'
 import { audit } from '../support/wallet-audit.ts'
 import {
   atRest,
@@ -25,16 +25,9 @@ import {
   tradesApart,
   usersOf,
 } from '../support/wallet-rig.ts'
+import { workshopOfFile } from '../support/workshop-of-file.ts'
 
-// Beside all other tests it takes some times what it takes alone.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
-let shop: Workshop
-
-beforeAll(async () => {
-  shop = await openWorkshop()
-})
-afterAll(() => shop?.close())
+const shop = await workshopOfFile()
 
 /** Where Legwork is killed. `answered`: the answer has come, and may or may not have been read. */
 interface Point {

@@ -1,7 +1,7 @@
 /** A wallet that is away, and one that does not let us in: nothing fails for it, and work goes on by itself. */
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { outage } from '../soak/outage.ts'
-import { openWorkshop, type UpServer, until, type Workshop } from '../support/process.ts'
+import { type UpServer, until } from '../support/process.ts'
 import { audit } from '../support/wallet-audit.ts'
 import {
   atRest,
@@ -14,16 +14,9 @@ import {
   tradesApart,
   usersOf,
 } from '../support/wallet-rig.ts'
+import { workshopOfFile } from '../support/workshop-of-file.ts'
 
-// Beside all other tests it takes some times what it takes alone.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
-let shop: Workshop
-
-beforeAll(async () => {
-  shop = await openWorkshop()
-})
-afterAll(() => shop?.close())
+const shop = await workshopOfFile()
 
 describe.concurrent('down for a while under load', () => {
   test.each([

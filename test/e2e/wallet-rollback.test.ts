@@ -1,18 +1,9 @@
 /** Rollback against a wallet over the network: how fast it is, and how many that stopped are put back to work at once. */
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { bulkRetry } from '../soak/bulk-retry.ts'
 import { rollbackSpeed } from '../soak/rollback-speed.ts'
-import { openWorkshop, type Workshop } from '../support/process.ts'
 
-// Beside all other tests it takes some times what it takes alone.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
-let shop: Workshop
-
-beforeAll(async () => {
-  shop = await openWorkshop()
-})
-afterAll(() => shop?.close())
+const shop = await workshopOfFile()
 
 test('P-3 four applied legs are undone in far less than 200 ms', async () => {
   const result = await rollbackSpeed(shop, { rollbacks: 40 })
@@ -27,3 +18,5 @@ test('F-4 many letters of one cause are retried with one command on a wallet ove
   process.stdout.write(`${JSON.stringify(result)}\n`)
   expect(result.settled).toBe(200)
 })
+
+import { workshopOfFile } from '../support/workshop-of-file.ts'

@@ -3,9 +3,9 @@
  * what it held; then the first wakes up, and its calls arrive where they were stuck: it can do no harm.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { workers } from '../soak/workers.ts'
-import { openWorkshop, SEED, until, type Workshop } from '../support/process.ts'
+import { SEED, until } from '../support/process.ts'
 import { audit } from '../support/wallet-audit.ts'
 import {
   atRest,
@@ -24,16 +24,9 @@ import {
   tradesApart,
   usersOf,
 } from '../support/wallet-rig.ts'
+import { workshopOfFile } from '../support/workshop-of-file.ts'
 
-// Beside all other tests it takes some times what it takes alone.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
-let shop: Workshop
-
-beforeAll(async () => {
-  shop = await openWorkshop()
-})
-afterAll(() => shop?.close())
+const shop = await workshopOfFile()
 
 /** How the call of the process that is stopped is stuck. `late`: it has its effect only when all is over. */
 const STUCK = ['before', 'after', 'late'] as const

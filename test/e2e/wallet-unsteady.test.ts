@@ -1,17 +1,10 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { unsteady } from '../soak/unsteady.ts'
-import { openWorkshop, SEED, type Workshop } from '../support/process.ts'
+import { SEED } from '../support/process.ts'
 import { LEVELS } from '../support/wallet-rig.ts'
+import { workshopOfFile } from '../support/workshop-of-file.ts'
 
-// Beside all other tests it takes some times what it takes alone.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
-let shop: Workshop
-
-beforeAll(async () => {
-  shop = await openWorkshop()
-})
-afterAll(() => shop?.close())
+const shop = await workshopOfFile()
 
 test.concurrent.each(LEVELS)(
   `P-4 a wallet of level %s that answers a fifth of all calls wrongly (seed ${SEED})`,
