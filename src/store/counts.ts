@@ -1,5 +1,5 @@
 /** How many trades there are of each status: kept in the statements that change them, never counted. */
-import type { Database } from '../db.ts'
+import type { Connection } from '../db.ts'
 import type { SettlementCounts } from './operator-store.ts'
 
 /** The most connections that count without waiting for each other. */
@@ -23,8 +23,8 @@ interface CountsRow {
   readonly retries: string
 }
 
-export async function selectCounts(database: Database): Promise<SettlementCounts> {
-  const { rows } = await database.query<CountsRow>(`
+export async function selectCounts(connection: Connection): Promise<SettlementCounts> {
+  const { rows } = await connection.query<CountsRow>(`
     select sum(recorded)::text as recorded, sum(settled)::text as settled, sum(failed)::text as failed,
       sum(retries)::text as retries
     from settlement_counts`)

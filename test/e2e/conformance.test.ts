@@ -44,15 +44,14 @@ test('--json tells the same on one line, of a wallet in memory of each level', a
     ['basic', 'reversals', 'batch', 'settlements'].map(async (name, level) => {
       const wallet = await shop.wallet(['--memory', '--level', name])
       const { status, stdout, stderr } = await conformance(wallet.url, '--json')
-      expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
       const report = JSON.parse(stdout)
+      const broken = report.promises.filter((promise: { readonly result: string }) => promise.result !== 'kept')
+      expect({ status, stderr, broken }).toEqual({ status: 0, stderr: '', broken: [] })
       expect(report).toMatchObject({
         ...{ wallet_url: wallet.url, claims: { level, name }, keeps: { level, name }, kept: true },
         left: { not_empty: [] },
       })
-      expect(new Set(report.promises.map((promise: { readonly result: string }) => promise.result))).toEqual(
-        new Set(['kept']),
-      )
+      expect(report.promises.length).toBeGreaterThan(0)
     }),
   )
 })

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest'
 import { bulkRetry } from '../soak/bulk-retry.ts'
 import { rollbackSpeed } from '../soak/rollback-speed.ts'
+import { workshopOfFile } from '../support/workshop-of-file.ts'
 
 const shop = await workshopOfFile()
 
@@ -18,5 +19,3 @@ test('F-4 many letters of one cause are retried with one command on a wallet ove
   process.stdout.write(`${JSON.stringify(result)}\n`)
   expect(result.settled).toBe(200)
 })
-
-import { workshopOfFile } from '../support/workshop-of-file.ts'

@@ -90,6 +90,22 @@ async function clearingOf(currency: string): Promise<bigint> {
   return totals.find(each => each.currency === currency)?.clearing ?? 0n
 }
 
+test('the status is of one moment: a failure is never counted without its letter', async () => {
+  let isDone = false
+  const settling = (async () => {
+    for (let round = 0; round < 30; round++) await failed(2)
+    isDone = true
+  })()
+  const seen: string[] = []
+  while (!isDone) {
+    const { failed: count, deadLetters } = await operators.status()
+    seen.push(`${count} failed, ${deadLetters} letters`)
+  }
+  await settling
+  expect(seen.filter(each => !/^(\d+) failed, \1 letters$/.test(each))).toEqual([])
+  expect(await operators.status()).toMatchObject({ failed: 60, deadLetters: 60 })
+})
+
 describe('F-4 a retry', () => {
   test('settles what failed for want of funds, once they are there', async () => {
     const trade = await oneFailed()
