@@ -13,7 +13,7 @@ import { selectEntries } from './ledger-entries.ts'
 import { readEntries } from './ledger-export.ts'
 import { createLedgerPipeline } from './ledger-pipeline.ts'
 import { type LedgerCall, type LedgerOutcome, touchesHold } from './ledger-rows.ts'
-import { NO_HOLDS } from './protocol.ts'
+import { NO_HOLDS, withoutHolds } from './protocol.ts'
 import type { BookedWallet, HoldState, OperationDone, Outcome, ReversalDone, WalletLevel } from './wallet.ts'
 
 export interface LedgerOptions {
@@ -53,6 +53,7 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
     TRANSACTIONS_AT_ONCE,
   )
   const answer = async (call: LedgerCall): Promise<LedgerOutcome> => {
+    if (!holds && (call.kind === 'hold' || call.kind === 'release')) throw withoutHolds()
     if (!holds && touchesHold(call)) return { outcome: 'refused', ...NO_HOLDS }
     return refuseRequest(call) ?? (await calls.add(call))
   }

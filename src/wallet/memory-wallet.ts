@@ -8,7 +8,16 @@ import type { Clock } from '../clock.ts'
 import type { Asset } from '../core/market.ts'
 import { entriesPage, readEntries } from './memory-entries.ts'
 import { createMemoryHolds, type MemoryAccount } from './memory-holds.ts'
-import { changeOf, holdFault, keyFault, NO_HOLDS, operationFault, releaseFault, settlementFault } from './protocol.ts'
+import {
+  changeOf,
+  holdFault,
+  keyFault,
+  NO_HOLDS,
+  operationFault,
+  releaseFault,
+  settlementFault,
+  withoutHolds,
+} from './protocol.ts'
 import type {
   BookedWallet,
   Entry,
@@ -303,7 +312,8 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
       }),
     hold: (hold: Hold) =>
       answer('hold', hold.key, () => {
-        const fault = hasHolds ? holdFault(hold) : NO_HOLDS
+        if (!hasHolds) throw withoutHolds()
+        const fault = holdFault(hold)
         if (fault !== null) return { outcome: 'refused', ...fault }
         const { currency } = hold
         const unknown = { code: 'UNKNOWN_CURRENCY', detail: `${currency} is not known` }
@@ -311,7 +321,8 @@ export function createMemoryWallet(options: MemoryWalletOptions): BookedWallet {
       }),
     release: (release: Release) =>
       answer('release', release.key, () => {
-        const fault = hasHolds ? releaseFault(release) : NO_HOLDS
+        if (!hasHolds) throw withoutHolds()
+        const fault = releaseFault(release)
         if (fault !== null) return { outcome: 'refused', ...fault }
         return performHold(release.key, 'release', release, () => holds.release(release))
       }),

@@ -77,8 +77,13 @@ function amountFault({
 
 const NO_AMOUNT: RequestFault = { code: 'INVALID_AMOUNT', detail: 'an amount is above zero' }
 
-/** Of a wallet that has no holds: a call that names one is not understood. */
+/** Of a wallet that has no holds: a debit that names one is not understood. */
 export const NO_HOLDS: RequestFault = { code: 'INVALID_REQUEST', detail: 'this wallet has no holds' }
+
+/** Of the same: whoever calls has not looked at its capabilities. */
+export function withoutHolds(): Error {
+  return new Error('a wallet without holds is asked to set funds aside, or to give them back')
+}
 
 /** What a movement adds to its account. */
 export function changeOf({ type, amount }: Pick<Movement, 'type' | 'amount'>): bigint {

@@ -137,6 +137,17 @@ export interface Wallet {
   settle(settlement: SettlementCall): Promise<Outcome<null>>
   /** Undoes whatever the key did, and refuses the key from now on (level `reversals`). */
   reverse(key: string): Promise<Outcome<ReversalDone>>
+  /**
+   * Refused where less is available (`INSUFFICIENT_BALANCE`), also of the fee account: what is not there can't be set aside.
+   * A reversal of its key gives back what remains, and from then on nothing can be drawn from it. A wallet that has no holds
+   * (`capabilities`) is not asked: this and `release` throw.
+   */
+  hold(hold: Hold): Promise<Outcome<HoldState>>
+  /**
+   * Refused where there is no such hold (`HOLD_NOT_FOUND`: never seen, refused or reversed) or less remains (`HOLD_EXCEEDED`).
+   * Repeated under its key it says what it left then. A reversal of its key sets the funds aside again, if they are there.
+   */
+  release(release: Release): Promise<Outcome<HoldState>>
   /** Null: the currency is not known. An account never used has zeros. */
   balance(userId: string, currency: string): Promise<Balance | null>
 }
@@ -214,16 +225,6 @@ export interface BookedWallet extends Wallet {
    *   (`FORBIDDEN`, not remembered): taking one back moves money out or in just so.
    */
   reverse(key: string, only?: 'settlement'): Promise<Outcome<ReversalDone>>
-  /**
-   * Refused where less is available (`INSUFFICIENT_BALANCE`), also of the fee account: what is not there can't be set aside.
-   * A reversal of its key gives back what remains, and from then on nothing can be drawn from it.
-   */
-  hold(hold: Hold): Promise<Outcome<HoldState>>
-  /**
-   * Refused where there is no such hold (`HOLD_NOT_FOUND`: never seen, refused or reversed) or less remains (`HOLD_EXCEEDED`).
-   * Repeated under its key it says what it left then. A reversal of its key sets the funds aside again, if they are there.
-   */
-  release(release: Release): Promise<Outcome<HoldState>>
   keyRecord(key: string): Promise<KeyRecord | null>
   entries(query: EntryQuery): Promise<readonly Entry[]>
   /**

@@ -40,7 +40,8 @@ function serverOf(db: TestDatabase, level: WalletLevel): { readonly app: App; re
 
 describe('the port', () => {
   /** The wallet at the other end does not know all that this one does. */
-  const assets: ReadonlyMap<string, Asset> = new Map([...ASSETS, ['DOGE', { code: 'DOGE', scale: 8 }]])
+  const more = ['DOGE', 'usdt'].map((code): [string, Asset] => [code, { code, scale: 8 }])
+  const assets: ReadonlyMap<string, Asset> = new Map([...ASSETS, ...more])
   let db: TestDatabase
 
   beforeAll(async () => {
@@ -62,7 +63,6 @@ describe('the port', () => {
   }
 
   walletSuite('a wallet over HTTP', make, { keysInHeaders: true })
-  // Debits travel; holds are placed where the books are.
   holdsSuite('a wallet over HTTP', make)
 })
 
@@ -75,6 +75,8 @@ function seenThrough(http: HttpWallet, books: BookedWallet): BookedWallet {
     apply: operation => http.apply(operation) as ReturnType<BookedWallet['apply']>,
     settle: settlement => http.settle(settlement),
     reverse: key => http.reverse(key),
+    hold: hold => http.hold(hold),
+    release: release => http.release(release),
     balance: (userId, currency) => http.balance(userId, currency),
   }
 }

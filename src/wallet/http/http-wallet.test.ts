@@ -37,11 +37,11 @@ function operation(change: Partial<Operation> = {}): Operation {
   }
 }
 
-function capabilities(levels: readonly string[], max = 1000): object {
+function capabilities(levels: readonly string[], max = 1000, holds = false): object {
   return {
     protocol: 1,
     levels,
-    holds: false,
+    holds,
     batch: { max },
     settlements: { max },
     currencies: [{ code: 'BTC', scale: 8 }],
@@ -75,6 +75,20 @@ function wellBehaved(levels: readonly string[] = ALL, max?: number): (request: R
         socket.write(answerText(201, appliedBody(request)))
     }
   }
+}
+
+/** The same of a wallet that has holds; each has set aside two and a half. */
+function holding(request: RawRequest): void {
+  const { socket, path, headers, body } = request
+  if (path === '/v1/capabilities') return void socket.write(answerText(200, capabilities(ALL, 1000, true)))
+  if (!path.startsWith('/v1/holds')) return void wellBehaved()(request)
+  const asked = JSON.parse(body)
+  const isPlaced = path === '/v1/holds'
+  const amount = isPlaced ? asked.amount : '2.5'
+  const remaining = isPlaced ? amount : asked.amount === undefined ? '0' : '2.4'
+  const key = isPlaced ? headers['idempotency-key'] : asked.key
+  const said = { key, user_id: BUYER, currency: 'USDT', amount, remaining, replayed: false }
+  socket.write(answerText(isPlaced ? 201 : 200, { ...said, status: remaining === '0' ? 'closed' : 'open' }))
 }
 
 interface Rig {
@@ -152,6 +166,66 @@ describe('what is asked', () => {
     expect(await wallet.reverse('k')).toEqual({ outcome: 'applied', replayed: false, done: { status: 'cancelled' } })
     expect(server.requests[0]).toMatchObject({ path: '/v1/reversals' })
     expect(JSON.parse(server.requests[0]?.body ?? '')).toEqual({ key: 'k', reason: 'SETTLEMENT_ROLLBACK' })
+  })
+
+  test('a hold and its release are written as the protocol has them, each with its key in the head', async () => {
+    const { server, wallet } = await rig(holding)
+    await wallet.capabilities()
+    const hold = { key: 'order 7', userId: BUYER.toUpperCase(), currency: 'USDT', amount: 250_000_000n }
+    const done = { userId: BUYER, currency: 'USDT', amount: 250_000_000n, remaining: 250_000_000n }
+    expect(await wallet.hold(hold)).toEqual({ outcome: 'applied', replayed: false, done })
+    const release = { key: 'r', hold: 'order 7', amountAtto: 10n ** 17n }
+    expect(await wallet.release(release)).toMatchObject({ outcome: 'applied', done: { remaining: 240_000_000n } })
+    expect(await wallet.release({ ...release, amountAtto: null })).toMatchObject({ done: { remaining: 0n } })
+    const sent = server.requests.slice(1).map(({ path, headers, body }) => {
+      return [path, headers['idempotency-key'], JSON.parse(body)]
+    })
+    expect(sent).toEqual([
+      ['/v1/holds', 'order 7', { user_id: BUYER, currency: 'USDT', amount: '2.5' }],
+      ['/v1/holds/release', 'r', { key: 'order 7', amount: '0.1' }],
+      ['/v1/holds/release', 'r', { key: 'order 7' }],
+    ])
+    for (const key of ['', ' a', 'a\n']) {
+      expect(said(await wallet.hold({ ...hold, key }))).toBe('refused INVALID_REQUEST')
+      expect(said(await wallet.release({ ...release, key }))).toBe('refused INVALID_REQUEST')
+    }
+    await expect(wallet.hold({ ...hold, currency: 'DOGE' })).rejects.toThrow('the places of DOGE are not known')
+    expect(server.requests).toHaveLength(4)
+  })
+
+  test('holds share connections, and each gets its own answer', async () => {
+    const { server, wallet } = await rig(holding)
+    await wallet.capabilities()
+    const holds = Array.from({ length: 500 }, (_, at) => {
+      return { key: `hold ${at}`, userId: BUYER, currency: 'USDT', amount: BigInt(at + 1) }
+    })
+    const outcomes = await Promise.all(holds.map(hold => wallet.hold(hold)))
+    expect(outcomes.map(each => each.outcome === 'applied' && each.done.amount)).toEqual(holds.map(each => each.amount))
+    expect(server.connections().opened).toBeLessThan(50)
+  })
+
+  test('a wallet that has no holds, or has not said so, is not asked for any', async () => {
+    const { server, wallet } = await rig(wellBehaved())
+    const hold = { key: 'h', userId: BUYER, currency: 'USDT', amount: 1n }
+    await expect(wallet.hold(hold)).rejects.toThrow('a wallet without holds')
+    await wallet.capabilities()
+    await expect(wallet.hold(hold)).rejects.toThrow('a wallet without holds')
+    await expect(wallet.release({ key: 'r', hold: 'h', amountAtto: null })).rejects.toThrow('a wallet without holds')
+    expect(server.requests).toHaveLength(1)
+  })
+
+  test.each(['one by one', 'in a batch', 'in a settlement'])('a debit says %s which hold it draws on', async way => {
+    const { wallet, calls } = await rig(wellBehaved(way === 'one by one' ? REVERSALS : ALL))
+    await wallet.capabilities()
+    const debit = operation({ hold: 'order 7' })
+    if (way === 'in a settlement') {
+      const credit = operation({ type: 'credit', userId: SELLER })
+      await wallet.settle({ key: 's', tradeId: TRADE, legs: [debit, credit] })
+    } else await wallet.apply(debit)
+    const [body] = calls().map(call => JSON.parse(call.body))
+    const [said] = body.operations ?? body.settlements?.[0]?.legs ?? [body]
+    expect(said).toMatchObject({ amount: '50025.5', hold: 'order 7' })
+    expect(body.settlements?.[0]?.legs[1] ?? {}).not.toHaveProperty('hold')
   })
 
   test('a key that can be no key, or no header, is refused and never sent', async () => {

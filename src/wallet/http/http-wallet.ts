@@ -5,10 +5,10 @@
 import type { Clock } from '../../clock.ts'
 import type { Asset } from '../../core/market.ts'
 import type { Logger } from '../../log.ts'
-import { keyFault } from '../protocol.ts'
-import type { Capabilities, Operation, Outcome, SettlementCall, Wallet } from '../wallet.ts'
+import { keyFault, withoutHolds } from '../protocol.ts'
+import type { Capabilities, Hold, Outcome, Release, SettlementCall, Wallet } from '../wallet.ts'
 import { readBalance } from './balance.ts'
-import { type Calls, createCalls, WalletUnavailableError } from './calls.ts'
+import { type Call, type Calls, createCalls, WalletUnavailableError } from './calls.ts'
 import { capabilitiesSign, coarserAssets, readCapabilities } from './capabilities.ts'
 import type { CircuitState } from './circuit.ts'
 import { type Asked, readNotTaken } from './outcomes.ts'
@@ -18,7 +18,9 @@ import {
   balanceRequest,
   batchRequest,
   CAPABILITIES_REQUEST,
+  holdRequest,
   operationRequest,
+  releaseRequest,
   reversalRequest,
   settlementsRequest,
 } from './requests.ts'
@@ -101,6 +103,8 @@ export function createHttpWallet(options: HttpWalletOptions): HttpWallet {
       return checked(settlement.key, currencies, () => ways.settle(settlement) as ReturnType<Wallet['settle']>)
     },
     reverse: key => checked(key, [], () => ways.perform({ reversal: key }) as ReturnType<Wallet['reverse']>),
+    hold: hold => checked(hold.key, [hold.currency], () => ways.hold(hold) as ReturnType<Wallet['hold']>),
+    release: release => checked(release.key, [], () => ways.release(release) as ReturnType<Wallet['release']>),
     async balance(userId, currency) {
       const scale = assets.get(currency)?.scale
       if (scale === undefined) return null
@@ -121,16 +125,19 @@ function createTransport({ url, token, clock, log, idempotent = true }: HttpWall
 interface Ways {
   perform(item: BatchItem): Promise<Outcome>
   settle(settlement: SettlementCall): Promise<Outcome>
+  /** Holds have no calls that carry many; they share connections. */
+  hold(hold: Hold): Promise<Outcome>
+  release(release: Release): Promise<Outcome>
 }
 
 function waysOf(capabilities: Capabilities, calls: Calls, assets: ReadonlyMap<string, Asset>): Ways {
-  const { level, batchMax, settlementsMax } = capabilities
+  const { level, holds, batchMax, settlementsMax } = capabilities
+  const keyed = (key: string, request: Call, asked: Asked): Promise<Outcome> =>
+    isTransportable(key) ? calls.single(request, asked) : Promise.resolve(UNTRANSPORTABLE)
   const alone = (item: BatchItem): Promise<Outcome> => {
     if ('reversal' in item) return calls.single(reversalRequest(item.reversal), askedOf(item))
     const { operation } = item
-    return isTransportable(operation)
-      ? calls.single(operationRequest(operation, assets), askedOf(item))
-      : Promise.resolve(UNTRANSPORTABLE)
+    return keyed(operation.key, operationRequest(operation, assets), askedOf(item))
   }
   const isBatched = (level === 'batch' || level === 'settlements') && batchMax > 1
   return {
@@ -154,6 +161,12 @@ function waysOf(capabilities: Capabilities, calls: Calls, assets: ReadonlyMap<st
             performAlone: async () => readNotTaken().outcome,
           })
         : () => Promise.reject(new Error(`a wallet of level ${level} takes no settlements`)),
+    hold: holds
+      ? hold => keyed(hold.key, holdRequest(hold, assets), { kind: 'hold', hold })
+      : () => Promise.reject(withoutHolds()),
+    release: holds
+      ? release => keyed(release.key, releaseRequest(release), { kind: 'release', release })
+      : () => Promise.reject(withoutHolds()),
   }
 }
 
@@ -164,7 +177,7 @@ function askedOf(item: BatchItem): Asked {
 }
 
 /** A header loses the spaces at its ends: the key that arrived would be another one. */
-function isTransportable({ key }: Operation): boolean {
+function isTransportable(key: string): boolean {
   return key === key.trim()
 }
 

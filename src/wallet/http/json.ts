@@ -1,3 +1,5 @@
+import { parseDecimal } from '../../core/money.ts'
+
 /** A JSON object as it came, nothing of it checked. */
 export type Json = Readonly<Record<string, unknown>>
 
@@ -13,4 +15,10 @@ export function parseObject(text: string): Json | null {
   } catch {
     return null
   }
+}
+
+/** An amount in the smallest unit; null where the value is none. */
+export function unitsOf(text: unknown, scale: number): bigint | null {
+  const units = typeof text === 'string' ? parseDecimal(text, scale) : null
+  return typeof units === 'bigint' ? units : null
 }

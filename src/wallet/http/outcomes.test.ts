@@ -20,6 +20,9 @@ const OPERATION: Operation = {
 const ASKED: Asked = { kind: 'operation', operation: OPERATION }
 const REVERSAL: Asked = { kind: 'reversal', key: KEY }
 const SETTLEMENT: Asked = { kind: 'settlement', key: KEY }
+const HELD = { key: KEY, user_id: BUYER, currency: 'USDT', amount: '2', remaining: '2', status: 'open' }
+const HOLD: Asked = { kind: 'hold', hold: { key: KEY, userId: BUYER, currency: 'USDT', amount: 200_000_000n } }
+const RELEASE = releaseOf(null)
 
 const APPLIED = {
   key: KEY,
@@ -42,6 +45,10 @@ function answer(status: number, body: unknown, change: Partial<HttpAnswer> = {})
 
 function problem(code: string, more: object = {}): object {
   return { type: `urn:x:${code}`, title: 'No', status: 422, detail: `because of ${code}`, code, ...more }
+}
+
+function releaseOf(amountAtto: bigint | null): Asked {
+  return { kind: 'release', release: { key: 'release', hold: KEY, amountAtto } }
 }
 
 /** `OUTCOME CODE`, with `reached` of what was deferred or lost behind another. */
@@ -205,6 +212,79 @@ describe('what came back → the reading', () => {
     ['the money is spent', answer(422, problem('INSUFFICIENT_BALANCE')), 'refused INSUFFICIENT_BALANCE'],
   ])('a reversal: %s', (_, sent, reading) => {
     expect(said(readSingle(sent, REVERSAL, CONTEXT).outcome)).toBe(reading)
+  })
+
+  const HALF = 5n * 10n ** 17n
+  const UNREAD = 'unanswered ANSWER_MISMATCH'
+
+  test.each<[what: string, sent: Sent, reading: string]>([
+    ['placed', answer(201, HELD), 'applied'],
+    ['again', answer(200, { ...HELD, replayed: true }), 'applied replayed'],
+    ['again, as it stands by now', answer(200, { ...HELD, remaining: '0', status: 'closed' }), 'applied'],
+    ['by value', answer(201, { ...HELD, amount: '02.0', user_id: BUYER.toUpperCase() }), 'applied'],
+    ['no status', answer(201, { ...HELD, status: undefined }), 'applied'],
+    ['another key', answer(201, { ...HELD, key: 'k' }), UNREAD],
+    ['another account', answer(201, { ...HELD, user_id: SELLER }), UNREAD],
+    ['another currency', answer(201, { ...HELD, currency: 'BTC' }), UNREAD],
+    ['another amount', answer(201, { ...HELD, amount: '2.1' }), UNREAD],
+    ['an unknown currency', answer(201, { ...HELD, currency: 'DOGE' }), UNREAD],
+    ['no remainder', answer(201, { ...HELD, remaining: undefined }), UNREAD],
+    ['more left than was held', answer(201, { ...HELD, remaining: '2.1' }), UNREAD],
+    ['less than nothing left', answer(201, { ...HELD, remaining: '-1' }), UNREAD],
+    ['closed with a rest', answer(201, { ...HELD, status: 'closed' }), UNREAD],
+    ['a debit', answer(201, APPLIED), UNREAD],
+    ['not enough', answer(422, problem('INSUFFICIENT_BALANCE')), 'refused INSUFFICIENT_BALANCE'],
+    ['other content', answer(422, problem('IDEMPOTENCY_KEY_REUSED')), 'fault IDEMPOTENCY_KEY_REUSED'],
+    ['still running', answer(409, problem('IN_PROGRESS')), 'unanswered IN_PROGRESS'],
+    ['busy', answer(429, problem('RATE_LIMITED')), 'deferred RATE_LIMITED, reached'],
+    ['a page that is not there', answer(404, html), 'unanswered HTTP_404'],
+  ])('a hold: %s', (_, sent, reading) => {
+    expect(said(readSingle(sent, HOLD, CONTEXT).outcome)).toBe(reading)
+  })
+
+  test.each<[what: string, amountAtto: bigint | null, sent: Sent, reading: string]>([
+    ['a part', HALF, answer(200, { ...HELD, remaining: '1.5' }), 'applied'],
+    ['a part of what was left', HALF, answer(200, { ...HELD, remaining: '0', status: 'closed' }), 'applied'],
+    ['the rest', null, answer(200, { ...HELD, remaining: '0', status: 'closed', replayed: true }), 'applied replayed'],
+    ['too little', HALF, answer(200, { ...HELD, remaining: '1.50000001' }), UNREAD],
+    ['not the rest', null, answer(200, { ...HELD, remaining: '0.1' }), UNREAD],
+    ['of another hold', null, answer(200, { ...HELD, key: 'k', remaining: '0' }), UNREAD],
+    ['under its own key', null, answer(200, { ...HELD, key: 'release', remaining: '0' }), UNREAD],
+    ['of an unknown currency', null, answer(200, { ...HELD, currency: 'DOGE', remaining: '0' }), UNREAD],
+    ['not there', null, answer(422, problem('HOLD_NOT_FOUND')), 'refused HOLD_NOT_FOUND'],
+    ['more than remains', HALF, answer(422, problem('HOLD_EXCEEDED')), 'refused HOLD_EXCEEDED'],
+  ])('a release: %s', (_, amountAtto, sent, reading) => {
+    expect(said(readSingle(sent, releaseOf(amountAtto), CONTEXT).outcome)).toBe(reading)
+  })
+
+  test('of a hold: the account, what was set aside and what remains, also where a release does not name them', () => {
+    const done = { userId: BUYER, currency: 'USDT', amount: 200_000_000n, remaining: 150_000_000n }
+    const sent = answer(200, { ...HELD, remaining: '1.5' })
+    for (const asked of [HOLD, releaseOf(HALF)]) {
+      expect(readSingle(sent, asked, CONTEXT).outcome).toEqual({ outcome: 'applied', replayed: false, done })
+    }
+    const short = problem('HOLD_EXCEEDED', { available: '1', required: '2' })
+    expect(readSingle(answer(422, short), HOLD, CONTEXT).outcome).toMatchObject({ amounts: { currency: 'USDT' } })
+    expect(readSingle(answer(422, short), releaseOf(HALF), CONTEXT).outcome).not.toHaveProperty('amounts')
+    const named = { ...short, currency: 'BTC' }
+    expect(readSingle(answer(422, named), releaseOf(HALF), CONTEXT).outcome).toMatchObject({
+      amounts: { currency: 'BTC', available: 100_000_000n, required: 200_000_000n },
+    })
+  })
+
+  test('the answer to a release names a hold that others may release too: it never proves whose it is', () => {
+    const own = (key: string): boolean | null =>
+      readSingle(answer(200, { ...HELD, key, remaining: '0', status: 'closed' }), releaseOf(null), CONTEXT).isOwn
+    expect([own(KEY), own('k')]).toEqual([null, false])
+    expect(readSingle(answer(201, HELD), HOLD, CONTEXT).isOwn).toBe(true)
+  })
+
+  test('a debit that draws on a hold is not one that draws on another', () => {
+    const asked: Asked = { kind: 'operation', operation: { ...OPERATION, hold: 'h' } }
+    const read = (hold: unknown, of: Asked): string =>
+      said(readSingle(answer(201, { ...APPLIED, hold }), of, CONTEXT).outcome)
+    expect([read(undefined, asked), read('h', asked), read(null, ASKED)]).toEqual(['applied', 'applied', 'applied'])
+    expect([read('other', asked), read('h', ASKED)]).toEqual([UNREAD, UNREAD])
   })
 
   test('whether an answer is to its own request', () => {
@@ -374,7 +454,8 @@ describe('whatever comes', () => {
           user_id: fc.oneof(fc.constant(BUYER), fc.constant(SELLER), fc.anything()),
           currency: fc.constantFrom('USDT', 'BTC', 7, null),
           amount: fc.oneof(fc.constant('50025.5'), fc.string(), fc.double(), fc.constant('50025.50000000001')),
-          status: fc.constantFrom('applied', 'refused', 'settled', 'reversed', undefined),
+          remaining: fc.constantFrom('0', '2', '50025.5', null),
+          status: fc.constantFrom('applied', 'refused', 'settled', 'reversed', 'open', 'closed', undefined),
           problem: fc.oneof(fc.anything(), fc.record({ code: fc.string(), status: fc.integer() })),
           code: fc.constantFrom('INSUFFICIENT_BALANCE', 'constructor', '__proto__'),
         },
@@ -405,7 +486,7 @@ describe('whatever comes', () => {
           expect(sent.status).toBeGreaterThanOrEqual(200)
           expect(sent.status).toBeLessThan(300)
         }
-        for (const asked of [REVERSAL, SETTLEMENT]) {
+        for (const asked of [REVERSAL, SETTLEMENT, HOLD, RELEASE]) {
           for (const read of [readSingle(sent, asked, CONTEXT), ...listOf(readTogether(sent, [asked], CONTEXT))]) {
             if (read.outcome.outcome === 'applied') expect(sent.body).toContain(`"${KEY}"`)
           }

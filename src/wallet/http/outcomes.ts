@@ -6,9 +6,9 @@
  * says so with a code of the protocol. All else that left is `unanswered`: asked again under the same key.
  */
 import type { Asset } from '../../core/market.ts'
-import { parseDecimal } from '../../core/money.ts'
-import type { Operation, OperationSeen, Outcome, ReversalDone, Shortfall } from '../wallet.ts'
-import { type Json, objectOf, parseObject } from './json.ts'
+import type { Hold, HoldState, Operation, OperationSeen, Outcome, Release, ReversalDone, Shortfall } from '../wallet.ts'
+import { readPlaced, readReleased } from './hold-answers.ts'
+import { type Json, objectOf, parseObject, unitsOf } from './json.ts'
 import { retryAfterMs } from './retry-after.ts'
 import { readTotal } from './total.ts'
 import type { HttpAnswer, Sent } from './transport.ts'
@@ -18,9 +18,11 @@ export type Asked =
   | { readonly kind: 'operation'; readonly operation: Operation }
   | { readonly kind: 'reversal'; readonly key: string }
   | { readonly kind: 'settlement'; readonly key: string }
+  | { readonly kind: 'hold'; readonly hold: Hold }
+  | { readonly kind: 'release'; readonly release: Release }
 
-/** What is said when it is applied: of an operation, of a reversal, of a settlement. */
-export type Done = OperationSeen | ReversalDone | null
+/** What is said when it is applied: of an operation, of a reversal, of a hold or a release, of a settlement. */
+export type Done = OperationSeen | ReversalDone | HoldState | null
 
 /**
  * What an answer says of the wallet, apart from the call. `alive`: it spoke as the protocol has it. `away`: it can't be
@@ -31,7 +33,7 @@ export type Sign = 'alive' | 'away' | 'locked_out' | 'none'
 export interface Reading {
   readonly outcome: Outcome<Done>
   readonly sign: Sign
-  /** Whether it is the answer to its own request, as far as it names a key; null: it names none. */
+  /** Whether it is the answer to its own request, as far as it names a key; null: it names none, or one that others share. */
   readonly isOwn: boolean | null
 }
 
@@ -185,8 +187,10 @@ function refusalOf(problem: Json, asked: Asked, { assets }: ReadingContext): Und
 }
 
 function readDone(value: Json | null, asked: Asked, waitMs: number | null, context: ReadingContext): Reading {
-  const isOwn = value === null ? null : ownOf(value, asked)
-  if (value === null || isOwn !== true) return mismatch(waitMs, isOwn)
+  const isNamed = value === null ? null : ownOf(value, asked)
+  if (value === null || isNamed !== true) return mismatch(waitMs, isNamed)
+  // What it names is the hold, and another release on the same connection may be of the same one.
+  const isOwn = asked.kind === 'release' ? null : isNamed
   const done = doneOf(value, asked, context)
   if (done === undefined) return mismatch(waitMs, isOwn)
   const applied = { outcome: 'applied', replayed: value['replayed'] === true, done } as const
@@ -202,28 +206,53 @@ function doneOf(value: Json, asked: Asked, { assets }: ReadingContext): Done | u
     case 'reversal':
       return status === 'reversed' || status === 'cancelled' ? { status } : undefined
     case 'operation': {
-      const { type, userId, currency, amount } = asked.operation
+      const { type, userId, currency, amount, hold } = asked.operation
       const scale = assets.get(currency)?.scale
       if (scale === undefined || unitsOf(value['amount'], scale) !== amount) return undefined
       if (value['currency'] !== currency || lowerOf(value['user_id']) !== userId.toLowerCase()) return undefined
-      // The two that need not be named must not say otherwise.
+      // The three that need not be named must not say otherwise.
       if ((value['type'] ?? type) !== type || (status ?? 'applied') !== 'applied') return undefined
+      if ((value['hold'] ?? hold) !== hold) return undefined
       const appliedAtMs = Date.parse(String(value['applied_at']))
       return {
         balanceAfter: readTotal(value['balance_after'], scale),
         appliedAtMs: Number.isNaN(appliedAtMs) ? null : appliedAtMs,
       }
     }
+    case 'hold':
+      return readPlaced(value, asked.hold, assets)
+    case 'release':
+      return readReleased(value, asked.release, assets)
   }
 }
 
-function ownOf(value: Json, asked: Asked): boolean | null {
-  const { key } = value
-  return typeof key === 'string' ? key === (asked.kind === 'operation' ? asked.operation.key : asked.key) : null
+/** Whether it names what was asked; null: it names nothing. */
+function ownOf({ key }: Json, asked: Asked): boolean | null {
+  return typeof key === 'string' ? key === nameOf(asked) : null
+}
+
+/** The key that an answer names: the call's own, but for a release that of its hold. */
+function nameOf(asked: Asked): string {
+  switch (asked.kind) {
+    case 'operation':
+      return asked.operation.key
+    case 'hold':
+      return asked.hold.key
+    case 'release':
+      return asked.release.hold
+    case 'reversal':
+    case 'settlement':
+      return asked.key
+  }
+}
+
+function currencyOf(asked: Asked): string | null {
+  if (asked.kind === 'operation') return asked.operation.currency
+  return asked.kind === 'hold' ? asked.hold.currency : null
 }
 
 function shortfallOf(problem: Json, asked: Asked, assets: ReadonlyMap<string, Asset>): Shortfall | null {
-  const currency = problem['currency'] ?? (asked.kind === 'operation' ? asked.operation.currency : null)
+  const currency = problem['currency'] ?? currencyOf(asked)
   const scale = typeof currency === 'string' ? assets.get(currency)?.scale : undefined
   if (typeof currency !== 'string' || scale === undefined) return null
   const available = readTotal(problem['available'], scale)
@@ -258,11 +287,6 @@ function isDone(status: number): boolean {
 
 function isLockedOut(status: number): boolean {
   return status === 401 || status === 403
-}
-
-function unitsOf(text: unknown, scale: number): bigint | null {
-  const units = typeof text === 'string' ? parseDecimal(text, scale) : null
-  return typeof units === 'bigint' ? units : null
 }
 
 function lowerOf(text: unknown): string | null {

@@ -1,7 +1,7 @@
 /** From the wallet's calls to the protocol's JSON. */
 import type { Asset } from '../../core/market.ts'
-import { formatDecimal } from '../../core/money.ts'
-import type { Movement, Operation, SettlementCall } from '../wallet.ts'
+import { formatDecimal, MAX_SCALE } from '../../core/money.ts'
+import type { Hold, Movement, Operation, Release, SettlementCall } from '../wallet.ts'
 import type { HttpRequest } from './transport.ts'
 
 type Assets = ReadonlyMap<string, Asset>
@@ -12,12 +12,17 @@ const NONE: Readonly<Record<string, string>> = {}
 export function operationRequest(operation: Operation, assets: Assets): Request {
   const { type, key, tradeId } = operation
   const body = { ...movementOf(operation, assets), ...tradeOf(tradeId) }
-  return {
-    method: 'POST',
-    path: type === 'debit' ? '/v1/debits' : '/v1/credits',
-    headers: { 'Idempotency-Key': key },
-    body: JSON.stringify(body),
-  }
+  return post(type === 'debit' ? '/v1/debits' : '/v1/credits', body, key)
+}
+
+export function holdRequest(hold: Hold, assets: Assets): Request {
+  return post('/v1/holds', amountOf(hold, assets), hold.key)
+}
+
+/** The key in the head is the call's own, the one in the body the hold's. */
+export function releaseRequest({ key, hold, amountAtto }: Release): Request {
+  const amount = amountAtto === null ? {} : { amount: formatDecimal(amountAtto, MAX_SCALE) }
+  return post('/v1/holds/release', { key: hold, ...amount }, key)
 }
 
 export function reversalRequest(key: string): Request {
@@ -52,16 +57,23 @@ export function balanceRequest(userId: string, currency: string): Request {
 
 export const CAPABILITIES_REQUEST: Request = { method: 'GET', path: '/v1/capabilities', headers: NONE, body: null }
 
-function post(path: string, body: unknown): Request {
-  return { method: 'POST', path, headers: NONE, body: JSON.stringify(body) }
+/** @param key of a call that has no other. */
+function post(path: string, body: unknown, key?: string): Request {
+  const headers = key === undefined ? NONE : { 'Idempotency-Key': key }
+  return { method: 'POST', path, headers, body: JSON.stringify(body) }
 }
 
-function movementOf({ userId, currency, amount, reason, hold }: Movement, assets: Assets) {
+function movementOf(movement: Movement, assets: Assets) {
+  const { reason, hold } = movement
+  const body = { ...amountOf(movement, assets), reason }
+  return hold === undefined ? body : { ...body, hold }
+}
+
+function amountOf({ userId, currency, amount }: Omit<Hold, 'key'>, assets: Assets) {
   const asset = assets.get(currency)
   // Of an asset whose places are not known an amount can't be written: that would be other money.
   if (asset === undefined) throw new Error(`the places of ${currency} are not known`)
-  const movement = { user_id: userId.toLowerCase(), currency, amount: formatDecimal(amount, asset.scale), reason }
-  return hold === undefined ? movement : { ...movement, hold }
+  return { user_id: userId.toLowerCase(), currency, amount: formatDecimal(amount, asset.scale) }
 }
 
 function tradeOf(tradeId: string | null): { readonly trade_id?: string } {
