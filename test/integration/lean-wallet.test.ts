@@ -165,11 +165,27 @@ const CORPUS: readonly (readonly [string, string])[] = [
   ["another's balance", get(`/v1/balances/${SELLER}/USDT`, bearer('trader'))],
   ['a hold', post('/v1/holds', HELD, KEYED('h'))],
   ['a hold again', post('/v1/holds', HELD, KEYED('h'))],
+  ['a hold again by value', post('/v1/holds', { ...HELD, amount: '02.0', user_id: BUYER.toUpperCase() }, KEYED('h'))],
+  ['a hold under its key of something else', post('/v1/holds', { ...HELD, amount: '3' }, KEYED('h'))],
+  ['a hold of too much', post('/v1/holds', { ...HELD, amount: '1000' }, KEYED('hh'))],
+  ['a hold of an unknown currency', post('/v1/holds', { ...HELD, currency: 'DOGE' }, KEYED('doge held'))],
+  ['a hold of too many places', post('/v1/holds', { ...HELD, amount: '0.000000001' }, KEYED('places held'))],
+  ['a hold of nothing', post('/v1/holds', { ...HELD, amount: '0' }, KEYED('zero held'))],
+  ['a hold with more', post('/v1/holds', { ...HELD, reason: 'TRADE_SETTLEMENT' }, KEYED('more held'))],
+  ['a hold without a key', post('/v1/holds', HELD)],
+  ['a hold of a viewer', post('/v1/holds', HELD, { ...bearer('viewer'), 'idempotency-key': 'viewed' })],
+  ['a hold of an operator', post('/v1/holds', HELD, { ...OPERATOR, 'idempotency-key': 'operated' })],
+  ['no hold at all', post('/v1/holds', undefined, KEYED('empty held'))],
   ['a debit on it', post('/v1/debits', { ...LEG, trade_id: TRADE, hold: 'h' }, KEYED('drawn'))],
   ['a debit on none', post('/v1/debits', { ...LEG, trade_id: TRADE, hold: 'none' }, KEYED('drawn on none'))],
   ['its balance', get(`/v1/balances/${BUYER}/USDT`)],
   ['a release', post('/v1/holds/release', { key: 'h', amount: '0.5' }, KEYED('r'))],
+  ['a release again', post('/v1/holds/release', { key: 'h', amount: '0.50' }, KEYED('r'))],
   ['a release of too much', post('/v1/holds/release', { key: 'h', amount: '5' }, KEYED('rr'))],
+  ['a release of too many places', post('/v1/holds/release', { key: 'h', amount: '0.000000001' }, KEYED('places'))],
+  ['a release of none', post('/v1/holds/release', { key: 'none' }, KEYED('r of none'))],
+  ['a release of no key', post('/v1/holds/release', { key: '' }, KEYED('r of no key'))],
+  ['a release of a number', post('/v1/holds/release', { key: 'h', amount: 1 }, KEYED('r of a number'))],
   ['a release without a key', post('/v1/holds/release', { key: 'h' })],
   ['a release of the rest', post('/v1/holds/release', { key: 'h' }, KEYED('rest'))],
   ['a reversal', post('/v1/reversals', { key: `${TRADE}:0:buyer-debit`, reason: 'SETTLEMENT_ROLLBACK' })],
@@ -300,7 +316,7 @@ describe.each([
   let pair: Pair
   beforeAll(async () => {
     const fails = async (): Promise<never> => await Promise.reject(error)
-    const all = { apply: fails, settle: fails, reverse: fails, balance: fails }
+    const all = { apply: fails, settle: fails, reverse: fails, hold: fails, release: fails, balance: fails }
     pair = await openPair('settlements', wallet => ({ ...wallet, ...all }))
   })
   afterAll(() => pair.close())
@@ -308,6 +324,8 @@ describe.each([
   test.each([
     ['a credit', credit(OPERATION)],
     ['a reversal', post('/v1/reversals', { key: 'k' })],
+    ['a hold', post('/v1/holds', HELD, KEYED('h'))],
+    ['a release', post('/v1/holds/release', { key: 'h' }, KEYED('r'))],
     ['a batch', post('/v1/batch', { operations: [{ ...OPERATION, type: 'credit', key: 'b1' }] })],
     [
       'a settlement',

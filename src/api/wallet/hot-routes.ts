@@ -12,8 +12,27 @@ import { type Answer, JSON_TYPE, PROBLEM_TYPE } from '../lean/answer.ts'
 import type { Handle } from '../lean/connection.ts'
 import type { WireRequest } from '../lean/request-reader.ts'
 import type { NotReady } from '../routes/health-show.ts'
-import { applyItem, applyOperation, type Calling, reverseKey, type Said, settleItem, showBalance } from './calls.ts'
-import { BalanceParams, BatchBody, KeyHeader, OperationBody, ReversalBody, SettlementsBody } from './contract.ts'
+import {
+  applyItem,
+  applyOperation,
+  type Calling,
+  placeHold,
+  releaseHold,
+  reverseKey,
+  type Said,
+  settleItem,
+  showBalance,
+} from './calls.ts'
+import {
+  BalanceParams,
+  BatchBody,
+  HoldBody,
+  KeyHeader,
+  OperationBody,
+  ReleaseBody,
+  ReversalBody,
+  SettlementsBody,
+} from './contract.ts'
 import { checkWith } from './items.ts'
 
 export interface HotOptions {
@@ -95,6 +114,8 @@ async function hotRoutes(app: App, calling: Calling): Promise<HotRoutes> {
   }
   const isKeyed = validates(KeyHeader)
   const isOperation = validates(OperationBody)
+  const isHold = validates(HoldBody)
+  const isRelease = validates(ReleaseBody)
   const isReversal = validates(ReversalBody)
   const isBatch = validates(BatchBody)
   const isSettlements = validates(SettlementsBody)
@@ -108,6 +129,16 @@ async function hotRoutes(app: App, calling: Calling): Promise<HotRoutes> {
       const key = copied(headers['idempotency-key'])
       return applyOperation(parsed, { key, type }, calling).then(created)
     }
+  const hold: Hot = ({ headers, body }) => {
+    const parsed = jsonOf(headers, body)
+    if (!isKeyed(headers) || !isHold(parsed)) return null
+    return placeHold(parsed, copied(headers['idempotency-key']), calling).then(created)
+  }
+  const release: Hot = ({ headers, body }) => {
+    const parsed = jsonOf(headers, body)
+    if (!isKeyed(headers) || !isRelease(parsed)) return null
+    return releaseHold(parsed, copied(headers['idempotency-key']), calling).then(answered)
+  }
   const reversal: Hot = ({ headers, body }) => {
     const parsed = jsonOf(headers, body)
     return isReversal(parsed) ? reverseKey(parsed.key, calling).then(answered) : null
@@ -130,6 +161,8 @@ async function hotRoutes(app: App, calling: Calling): Promise<HotRoutes> {
   const all: readonly (readonly [string, 'POST' | 'GET', string, Hot])[] = [
     ['POST /v1/debits', 'POST', '/v1/debits', operation('debit')],
     ['POST /v1/credits', 'POST', '/v1/credits', operation('credit')],
+    ['POST /v1/holds', 'POST', '/v1/holds', hold],
+    ['POST /v1/holds/release', 'POST', '/v1/holds/release', release],
     ['POST /v1/reversals', 'POST', '/v1/reversals', reversal],
     ['POST /v1/batch', 'POST', '/v1/batch', batch],
     ['POST /v1/settlements', 'POST', '/v1/settlements', settlements],
