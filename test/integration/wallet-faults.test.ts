@@ -143,6 +143,36 @@ describe('an answer that is another', () => {
   })
 })
 
+describe('holds', () => {
+  const place = () =>
+    request('POST', '/v1/holds', { user_id: BUYER, currency: 'USDT', amount: '1' }, { ...AUTH, 'idempotency-key': key })
+  const release = (of: string) => request('POST', '/v1/holds/release', { key }, { ...AUTH, 'idempotency-key': of })
+
+  test('a hold whose answer is lost was placed all the same, and its release goes wrong by a rule of its own', async () => {
+    await answerTo(credit(`funds of ${key}`))
+    raw = await openRaw(url)
+    await script([
+      { call: 'hold', attempt: 1, fault: 'cut', when: 'after' },
+      { call: 'release', attempt: 1, fault: 'refuse', code: 'HOLD_NOT_FOUND' },
+    ])
+    raw.send(place())
+    expect(await raw.ended()).toBe(true)
+    raw = await openRaw(url)
+    raw.send(place() + release(`r ${key}`) + release(`r ${key}`))
+    await raw.until(text => answersIn(text).length === 3)
+    const [again, refused, released] = answersIn(raw.received()).map(({ body }) => JSON.parse(body))
+    expect(again).toMatchObject({ key, remaining: '1', replayed: true })
+    expect(refused).toMatchObject({ code: 'HOLD_NOT_FOUND' })
+    expect(released).toMatchObject({ key, remaining: '0', replayed: false })
+    const { faults } = (await ask('GET', '/v1/faults/log')).body
+    expect(faults).toMatchObject([
+      { call: 'hold', key, leg: 'buyer-credit', fault: 'cut' },
+      { call: 'release', key: `r ${key}`, leg: null, attempt: 1 },
+    ])
+    raw.close()
+  })
+})
+
 describe('a connection that goes wrong', () => {
   test.each([
     ['before', 'unknown'],

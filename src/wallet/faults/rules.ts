@@ -3,7 +3,7 @@
  * act out (docs/faults.md).
  */
 
-export const CALLS = ['apply', 'reverse', 'settle', 'batch'] as const
+export const CALLS = ['apply', 'reverse', 'settle', 'hold', 'release', 'batch'] as const
 export const LEGS = ['buyer-debit', 'buyer-credit', 'seller-debit', 'seller-credit', 'fee', 'settlement'] as const
 
 /**

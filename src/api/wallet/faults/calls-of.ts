@@ -1,4 +1,4 @@
-import { callOf, type WalletCall } from '../../../wallet/faults/rules.ts'
+import { type CallKind, callOf, type WalletCall } from '../../../wallet/faults/rules.ts'
 import type { WireRequest } from '../../lean/request-reader.ts'
 
 /** The wallet calls that a request makes, as a script of faults sees them. */
@@ -20,6 +20,10 @@ export function callsOf({ method, target, headers, body }: WireRequest): Request
     case '/v1/debits':
     case '/v1/credits':
       return one(keyed('apply', headers['idempotency-key'], jsonOf(body)))
+    case '/v1/holds':
+      return one(keyed('hold', headers['idempotency-key'], null))
+    case '/v1/holds/release':
+      return one(keyed('release', headers['idempotency-key'], null))
     case '/v1/reversals': {
       const parsed = jsonOf(body)
       return one(keyed('reverse', fieldOf(parsed, 'key'), parsed))
@@ -46,14 +50,14 @@ function one(call: WalletCall | null): RequestCalls | null {
 function many(
   field: 'operations' | 'settlements',
   parsed: unknown,
-  kindOf: (item: unknown) => 'apply' | 'reverse' | 'settle',
+  kindOf: (item: unknown) => CallKind,
 ): RequestCalls | null {
   const items = fieldOf(parsed, field)
   if (!Array.isArray(items)) return null
   return { kind: 'many', field, items, calls: items.map(item => keyed(kindOf(item), fieldOf(item, 'key'), item)) }
 }
 
-function keyed(kind: 'apply' | 'reverse' | 'settle', key: unknown, body: unknown): WalletCall | null {
+function keyed(kind: CallKind, key: unknown, body: unknown): WalletCall | null {
   if (typeof key !== 'string' || key === '') return null
   const tradeId = fieldOf(body, 'trade_id')
   return callOf(kind, key, typeof tradeId === 'string' ? tradeId.toLowerCase() : null)
