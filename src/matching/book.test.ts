@@ -246,6 +246,7 @@ test('what an order would do now changes nothing', () => {
     book.costOf(limit('t', 'buy', 11, 9, { ...me, ...change }) as LimitOrder)
   expect(cost({})).toEqual({ lots: 2, notional: 20n, fee: 2n })
   expect(cost({ timeInForce: 'FOK' })).toEqual({ lots: 0, notional: 0n, fee: 0n })
+  expect(cost({ orderId: 'a' })).toEqual({ lots: 0, notional: 0n, fee: 0n })
   expect(cost({ postOnly: true })).toEqual({ lots: 0, notional: 0n, fee: 0n })
   expect(book.state()).toEqual(before)
 })

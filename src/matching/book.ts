@@ -168,15 +168,11 @@ function isCount(number: number): boolean {
 }
 
 function place(book: Parts, order: OrderCommand): readonly MarketEvent[] {
-  if (book.open.has(order.orderId)) return rejected(book, order.orderId, 'ORDER_ID_REUSED')
   const taker = takerOf(order)
   const makers = makersFor(book, taker.side)
-  if (order.type === 'limit') {
-    if (order.postOnly && crosses(makers, taker)) return rejected(book, order.orderId, 'POST_ONLY_WOULD_CROSS')
-    if (order.timeInForce === 'FOK' && !canFill(makers, taker)) {
-      return [expired(book, order.orderId, order.lots, 'fill_or_kill')]
-    }
-  }
+  const obstacle = obstacleTo(book, order, taker, makers)
+  if (obstacle === 'fill_or_kill') return [expired(book, order.orderId, taker.lots, obstacle)]
+  if (obstacle !== null) return rejected(book, order.orderId, obstacle)
   const events: MarketEvent[] = []
   const reason = crosses(makers, taker)
     ? walk(book.rules, makers, taker, tradingIn(book, order, taker.side, events))
@@ -188,6 +184,19 @@ function place(book: Parts, order: OrderCommand): readonly MarketEvent[] {
       : expired(book, order.orderId, taker.lots, reason),
   )
   return events
+}
+
+/** Why nothing of an order may be done; null: it may be. */
+function obstacleTo(
+  book: Parts,
+  order: OrderCommand,
+  taker: Taker,
+  makers: Levels,
+): 'ORDER_ID_REUSED' | 'POST_ONLY_WOULD_CROSS' | 'fill_or_kill' | null {
+  if (book.open.has(order.orderId)) return 'ORDER_ID_REUSED'
+  if (order.type !== 'limit') return null
+  if (order.postOnly && crosses(makers, taker)) return 'POST_ONLY_WOULD_CROSS'
+  return order.timeInForce === 'FOK' && !canFill(makers, taker) ? 'fill_or_kill' : null
 }
 
 function crosses(makers: Levels, taker: Taker): boolean {
@@ -271,10 +280,7 @@ function costIn(book: Parts, order: OrderCommand): Cost {
   const taker = takerOf(order)
   const makers = makersFor(book, taker.side)
   const cost = { lots: 0, notional: 0n }
-  const isNone =
-    order.type === 'limit' &&
-    ((order.postOnly && crosses(makers, taker)) || (order.timeInForce === 'FOK' && !canFill(makers, taker)))
-  if (!isNone) {
+  if (obstacleTo(book, order, taker, makers) === null) {
     walk(book.rules, makers, taker, {
       trades: (_maker, lots, notional) => {
         cost.lots += lots

@@ -9,6 +9,7 @@
  */
 import assert from 'node:assert/strict'
 import { parseArgs } from 'node:util'
+import { simulateMatching } from '../simulation/matching.ts'
 import { openWorkshop, type Workshop } from '../support/process.ts'
 import { LEVELS } from '../support/wallet-rig.ts'
 import { bulkRetry } from './bulk-retry.ts'
@@ -64,6 +65,11 @@ function campaignsOf(seed: number, scale: number): readonly Campaign[] {
       name: 'wallet-chaos',
       run: async (shop: Workshop) => await walletChaos(shop, { operations: scaled(10_000), seed, holds }),
     })),
+    // In this process: the matching engine beside its oracle.
+    {
+      name: 'matching',
+      run: () => Promise.resolve({ campaign: 'matching', ...simulateMatching(seed, scaled(1_000_000)) }),
+    },
   ]
 }
 
