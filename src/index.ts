@@ -13,3 +13,4 @@ export {
 } from './main.ts'
 export { type VerifyReport, verifyBooks } from './verify/verify.ts'
 export type { BookedWallet, Outcome, Wallet } from './wallet/wallet.ts'
+export { type SubmitFault, type Submitted, TradesRefusedError } from './worker/submit.ts'

@@ -8,6 +8,7 @@ import type { Rail } from './core/settlement.ts'
 import { type Database, type DatabaseAddress, openDatabase } from './db.ts'
 import type { Logger } from './log.ts'
 import { migrate } from './migrate.ts'
+import { createOrderDesk, type OrderDesk } from './orders/desk.ts'
 import {
   DataFolderInUseError,
   type EmbeddedPostgres,
@@ -18,7 +19,9 @@ import {
 import { reachDatabase } from './reach-database.ts'
 import { type InstrumentStore, openInstruments } from './store/instruments.ts'
 import type { OperatorStore } from './store/operator-store.ts'
+import type { OrderStore } from './store/order-store.ts'
 import { createOperatorStore } from './store/pg-operator-store.ts'
+import { createOrderStore } from './store/pg-order-store.ts'
 import { createStore } from './store/pg-store.ts'
 import type { Store } from './store/store.ts'
 import type { BookedWallet, Wallet } from './wallet/wallet.ts'
@@ -27,6 +30,7 @@ import { createDeadLetterDesk, type DeadLetterDesk } from './worker/dead-letter-
 import { createIntake, type TradeIntake } from './worker/intake.ts'
 import { createMonitor, type Monitor } from './worker/monitor.ts'
 import { createWorkerPool, type PoolOptions, type WorkerPool } from './worker/pool.ts'
+import { createSubmit, type Submit } from './worker/submit.ts'
 
 /** A database that is open, and the embedded server behind it if it is one. */
 export interface OpenDatabase {
@@ -35,8 +39,8 @@ export interface OpenDatabase {
   close(): Promise<void>
 }
 
-/** Enough for the lanes of intake, ledger, records and claims, and for those who look. */
-const CONNECTIONS = 12
+/** Enough for the lanes of intake, orders, ledger, records and claims, the books' lock, and for those who look. */
+const CONNECTIONS = 14
 
 /** Opens the database that is configured: the embedded PostgreSQL of the data folder, or the one named by its URL. */
 export async function openConfiguredDatabase(config: Config, log: Logger): Promise<OpenDatabase> {
@@ -92,8 +96,12 @@ export interface PreparedSettlement {
   readonly link: WalletLink
   readonly pool: WorkerPool
   readonly intake: TradeIntake
+  readonly submit: Submit
   readonly operators: OperatorStore
   readonly desk: DeadLetterDesk
+  readonly orderStore: OrderStore
+  /** To be started once the link is connected, by a process that takes orders. */
+  readonly orders: OrderDesk
   readonly monitor: Monitor
 }
 
@@ -165,6 +173,7 @@ export async function prepareSettlement(options: SettlementOptions): Promise<Pre
     legOrder: settlement.legOrder,
     waitsForRoom,
   })
+  const submit = createSubmit({ intake, instruments, feeUserId: settlement.feeUserId })
   const desk = createDeadLetterDesk({ store: operators, trades: store, traits, policy: settlement, clock, log, pool })
-  return { instruments, store, wallet, books, link, pool, intake, operators, desk, monitor }
+  return { instruments, store, wallet, books, link, pool, intake, submit, operators, desk, monitor }
 }

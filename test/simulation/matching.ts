@@ -51,7 +51,7 @@ export function simulateMatching(seed: number, commands: number): MatchingStory 
         pair.step(story)
       } catch (cause) {
         const place = `seed ${seed}, command ${story.commands}`
-        throw new Error(`${place}: the engine and the oracle differ: ${cause}`, { cause })
+        throw new Error(`${place}: the engine and the oracle differ: ${String(cause)}`, { cause })
       }
     }
   }

@@ -85,7 +85,9 @@ function carryOut(market: Market, orders: Order[], command: Command): readonly U
       if (command.lots === open.total) return []
       open.total = command.lots
       return [{ type: 'reduced', orderId, lots: command.lots }]
-    default:
+    case 'limit':
+    case 'market':
+    case 'budget':
       return open === undefined
         ? place(market, orders, command)
         : [{ type: 'rejected', orderId, code: 'ORDER_ID_REUSED' }]
