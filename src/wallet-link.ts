@@ -21,6 +21,8 @@ export interface WalletLink {
   readonly traits: WalletTraits
   /** Throws the same. */
   rail(): Rail
+  /** Whether orders are secured by holds at the wallet; throws the same. */
+  hasHolds(): boolean
   /** What is lacking to take work, in words. */
   lacking(): readonly string[]
   status(): LinkStatus
@@ -65,7 +67,7 @@ export function createWalletLink(options: WalletLinkOptions): WalletLink {
   const remote = url === null ? null : createRemote(url, options, isAway => onAway(isAway))
   const books = remote === null ? createBooks(options) : null
   const wallet: Wallet = remote ?? (books as BookedWallet)
-  let known: { readonly level: WalletLevel; readonly rail: Rail } | null = null
+  let known: { readonly level: WalletLevel; readonly rail: Rail; readonly hasHolds: boolean } | null = null
 
   function knownNow(): NonNullable<typeof known> {
     if (known === null) throw new WalletNotReadyError()
@@ -74,10 +76,11 @@ export function createWalletLink(options: WalletLinkOptions): WalletLink {
 
   async function ask(): Promise<Rail | null> {
     try {
-      const { level } = await wallet.capabilities()
+      const { level, holds } = await wallet.capabilities()
       const rail = railFor(config.settlement.rail, { level, idempotent: traits.idempotent })
       if (rail === null) throw new Error(`the wallet is of level ${level}, which is not enough for the atomic rail`)
-      known = { level, rail }
+      // Without reversals a hold whose answer was lost could not be taken back.
+      known = { level, rail, hasHolds: holds && level !== 'basic' && traits.idempotent }
       return rail
     } catch (error) {
       if (!(error instanceof WalletUnavailableError)) throw error
@@ -97,6 +100,7 @@ export function createWalletLink(options: WalletLinkOptions): WalletLink {
     books,
     traits,
     rail: () => knownNow().rail,
+    hasHolds: () => knownNow().hasHolds,
     lacking: () => (known === null ? ['the wallet has not said what it can do'] : []),
     status: () => ({ url, level: known?.level ?? 'basic', circuit: remote?.circuit() ?? 'closed' }),
     onAway(listener) {

@@ -24,6 +24,18 @@ export interface Trade {
   readonly sellerOrderId: string | null
   /** Milliseconds since the epoch. */
   readonly executedAtMs: number
+  /** Null: of a matching engine elsewhere. */
+  readonly terms: Terms | null
+}
+
+/** What the order desk knows of a trade. */
+export interface Terms {
+  /** The keys of the holds that the debits draw on; null: of what is available. */
+  readonly buyerHold: string | null
+  readonly sellerHold: string | null
+  /** Decimal texts; who was the maker says which of the market's rates it is. */
+  readonly buyerFeeRate: string
+  readonly sellerFeeRate: string
 }
 
 /** A trade as somebody hands it in: numbers are texts. */
@@ -80,7 +92,7 @@ export function acceptTrade(
     return { faults: [{ field: 'quantity', code: 'TOO_MANY_PLACES', detail }] }
   }
   const { base, quote } = market
-  const trade = { ...input, base: base.code, quote: quote.code, price, quantity, notional, feeUserId }
+  const trade = { ...input, base: base.code, quote: quote.code, price, quantity, notional, feeUserId, terms: null }
   return withFees({ ...trade, buyerFee: 0n, sellerFee: 0n }, market, buyerFee, sellerFee)
 }
 

@@ -4,7 +4,7 @@ import type { LegOrder } from '../core/legs.ts'
 import type { Market } from '../core/market.ts'
 import { formatDecimal, parseStored } from '../core/money.ts'
 import type { Rail, Settlement } from '../core/settlement.ts'
-import type { Trade } from '../core/trade.ts'
+import type { Terms, Trade } from '../core/trade.ts'
 import { plainArrayOf } from '../db.ts'
 import type { Claimed, SettlementStatus, StoredTrade } from './store.ts'
 
@@ -32,6 +32,10 @@ export interface TradeRow {
   readonly rail: Rail
   readonly leg_order: LegOrder
   readonly settlement: Settlement | null
+  readonly buyer_hold: string | null
+  readonly seller_hold: string | null
+  readonly buyer_fee_rate: string | null
+  readonly seller_fee_rate: string | null
 }
 
 export interface ClaimedRow extends TradeRow {
@@ -59,7 +63,14 @@ export function tradeOf(row: TradeRow, instruments: Instruments): Trade {
     buyerOrderId: row.buyer_order_id,
     sellerOrderId: row.seller_order_id,
     executedAtMs: row.executed_at.getTime(),
+    terms: termsOf(row),
   }
+}
+
+function termsOf(row: TradeRow): Terms | null {
+  const { buyer_hold: buyerHold, seller_hold: sellerHold, buyer_fee_rate: buyerRate, seller_fee_rate: sellerRate } = row
+  if (buyerRate === null || sellerRate === null) return null
+  return { buyerHold, sellerHold, buyerFeeRate: buyerRate, sellerFeeRate: sellerRate }
 }
 
 export function claimedOf(row: ClaimedRow, instruments: Instruments): Claimed {
@@ -109,6 +120,18 @@ export function columnsOf(trades: readonly Trade[], instruments: Instruments): r
     column(trade => trade.buyerOrderId),
     column(trade => trade.sellerOrderId),
     column(trade => new Date(trade.executedAtMs).toISOString()),
+  ]
+}
+
+/** The arrays that follow those for trades of the order desk. */
+export function termColumnsOf(trades: readonly Trade[]): readonly string[] {
+  const column = (value: (terms: Terms) => string | null): string =>
+    plainArrayOf(trades.map(({ terms }) => (terms === null ? null : value(terms))))
+  return [
+    column(terms => terms.buyerHold),
+    column(terms => terms.sellerHold),
+    column(terms => terms.buyerFeeRate),
+    column(terms => terms.sellerFeeRate),
   ]
 }
 

@@ -2,24 +2,26 @@ import type { Instruments } from '../core/instruments.ts'
 import { type Connection, type Database, transaction } from '../db.ts'
 import { addCounts } from './counts.ts'
 import { type InstrumentStore, readRows } from './instruments.ts'
-import { columnsOf, hasSameContent, storedTradeOf, type TradeRow } from './rows.ts'
+import { columnsOf, hasSameContent, storedTradeOf, type TradeRow, termColumnsOf } from './rows.ts'
 import type { Intake, IntakeResult, NewTrade, SettlementStatus, StoredTrade, TradeQuery } from './store.ts'
 
 export const TRADE_COLUMNS = `
   t.id, t.symbol, t.buyer_user_id, t.seller_user_id, t.fee_user_id, t.price, t.quantity, t.notional,
   t.buyer_fee, t.seller_fee, t.is_buyer_maker, t.buyer_order_id, t.seller_order_id, t.executed_at, t.recorded_at,
-  t.settlement_status, t.settled_at, t.settlement_retry_count, t.failure_reason, t.rail, t.leg_order, t.settlement`
+  t.settlement_status, t.settled_at, t.settlement_retry_count, t.failure_reason, t.rail, t.leg_order, t.settlement,
+  t.buyer_hold, t.seller_hold, t.buyer_fee_rate, t.seller_fee_rate`
 
-const INSERT_TRADES = `
+/** Trades of a matching engine elsewhere have no terms, and do not pay for their columns. */
+const insertStatement = (termColumns: string, termArrays: string): string => `
   with inserted as (
     insert into trades (
       id, symbol, buyer_user_id, seller_user_id, fee_user_id, price, quantity, notional, buyer_fee, seller_fee,
-      is_buyer_maker, buyer_order_id, seller_order_id, executed_at, recorded_at, rail, leg_order
+      is_buyer_maker, buyer_order_id, seller_order_id, executed_at${termColumns}, recorded_at, rail, leg_order
     )
     select d.*, $1::timestamptz, $2, $3
     from unnest(
       $6::uuid[], $7::text[], $8::uuid[], $9::uuid[], $10::uuid[], $11::numeric[], $12::numeric[], $13::numeric[],
-      $14::numeric[], $15::numeric[], $16::boolean[], $17::uuid[], $18::uuid[], $19::timestamptz[]
+      $14::numeric[], $15::numeric[], $16::boolean[], $17::uuid[], $18::uuid[], $19::timestamptz[]${termArrays}
     ) as d
     on conflict (id) do nothing
     returning id
@@ -32,6 +34,12 @@ const INSERT_TRADES = `
   )
   select id
   from inserted`
+
+const INSERT_TRADES = insertStatement('', '')
+const INSERT_DESK_TRADES = insertStatement(
+  ', buyer_hold, seller_hold, buyer_fee_rate, seller_fee_rate',
+  ', $20::uuid[], $21::uuid[], $22::numeric[], $23::numeric[]',
+)
 
 /** Thrown inside the transaction so that nothing of the call stays. */
 class Reused extends Error {
@@ -86,28 +94,25 @@ function distinctTrades(trades: readonly NewTrade[]): {
   return { distinct, repeated, reusedIds: [...reused] }
 }
 
-async function insertTrades(
+/** Answers the ids that were not known. */
+export async function insertTrades(
   connection: Connection,
   instruments: Instruments,
-  trades: readonly NewTrade[],
-  { rail, legOrder, lease }: Intake,
+  entries: readonly NewTrade[],
+  { rail, legOrder, lease }: Pick<Intake, 'rail' | 'legOrder' | 'lease'>,
   nowMs: number,
 ): Promise<ReadonlySet<string>> {
   const now = new Date(nowMs)
   const dueAt = lease === null ? now : new Date(lease.untilMs)
+  const trades = entries.map(({ trade }) => trade)
+  const hasTerms = trades.some(({ terms }) => terms !== null)
+  const columns = columnsOf(trades, instruments)
   const { rows } = await connection.query<{ id: string }>({
-    name: 'insert-trades',
-    text: INSERT_TRADES,
+    name: hasTerms ? 'insert-desk-trades' : 'insert-trades',
+    text: hasTerms ? INSERT_DESK_TRADES : INSERT_TRADES,
     values: [
-      now,
-      rail,
-      legOrder,
-      dueAt,
-      lease?.owner ?? null,
-      ...columnsOf(
-        trades.map(({ trade }) => trade),
-        instruments,
-      ),
+      ...[now, rail, legOrder, dueAt, lease?.owner ?? null],
+      ...(hasTerms ? [...columns, ...termColumnsOf(trades)] : columns),
     ],
   })
   return new Set(rows.map(row => row.id))

@@ -2,7 +2,8 @@ import { type Batcher, createBatcher } from '../batcher.ts'
 import type { Clock } from '../clock.ts'
 import type { LegOrder } from '../core/legs.ts'
 import type { Rail } from '../core/settlement.ts'
-import type { Claimed, IntakeResult, NewTrade, SettlementStatus, Store } from '../store/store.ts'
+import type { Trade } from '../core/trade.ts'
+import type { Claimed, IntakeResult, Lease, NewTrade, SettlementStatus, Store } from '../store/store.ts'
 import type { WorkerPool } from './pool.ts'
 
 /** What became of one call's trades; when `reusedIds` is not empty, none of the call was taken. */
@@ -59,31 +60,46 @@ async function insert(
   { store, pool, clock, rail, legOrder, waitsForRoom }: IntakeOptions,
   trades: readonly NewTrade[],
 ): Promise<IntakeResult> {
-  const lease = waitsForRoom ? await pool.reserveWhenRoom(trades.length) : pool.reserve(trades.length)
-  const admitted: Claimed[] = []
+  const window = await openWindow(pool, trades.length, waitsForRoom)
   try {
     const nowMs = clock.now()
-    const result = await store.recordTrades({ trades, rail, legOrder, lease }, nowMs)
-    if (lease !== null) {
-      const accepted = new Set(result.acceptedIds)
-      for (const { trade } of trades) {
-        if (!accepted.delete(trade.id)) continue
-        admitted.push({
-          trade,
-          rail,
-          legOrder,
-          settlement: null,
-          token: 1,
-          leaseUntilMs: lease.untilMs,
-          resumed: false,
-          recordedAtMs: nowMs,
-        })
-      }
-    }
+    const result = await store.recordTrades({ trades, rail, legOrder, lease: window.lease }, nowMs)
+    const accepted = new Set(result.acceptedIds)
+    window.admit(
+      trades.flatMap(({ trade }) => (accepted.delete(trade.id) ? [trade] : [])),
+      { rail, legOrder, recordedAtMs: nowMs },
+    )
     return result
   } finally {
-    if (lease === null) pool.wake()
-    else pool.admit(admitted, trades.length)
+    window.close()
+  }
+}
+
+/** What the pool has room for: trades that are inserted under its lease need not be claimed. */
+export interface Window {
+  readonly lease: Lease | null
+  /** Those that were inserted: settled by this process, if it has the lease. */
+  admit(trades: readonly Trade[], of: Pick<Claimed, 'rail' | 'legOrder' | 'recordedAtMs'>): void
+  /** Gives back the room that was not taken; always called. */
+  close(): void
+}
+
+export type PoolWindow = Pick<WorkerPool, 'reserve' | 'reserveWhenRoom' | 'admit' | 'wake'>
+
+export async function openWindow(pool: PoolWindow, count: number, waitsForRoom = false): Promise<Window> {
+  const lease = waitsForRoom ? await pool.reserveWhenRoom(count) : pool.reserve(count)
+  let claimed: readonly Claimed[] = []
+  return {
+    lease,
+    admit(trades, of) {
+      if (lease === null) return
+      const held = { ...of, settlement: null, token: 1, leaseUntilMs: lease.untilMs, resumed: false }
+      claimed = trades.map(trade => ({ trade, ...held }))
+    },
+    close() {
+      if (lease === null) pool.wake()
+      else pool.admit(claimed, count)
+    },
   }
 }
 

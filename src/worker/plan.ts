@@ -36,7 +36,7 @@ export function railFor(asked: Rail | 'auto', wallet: WalletTraits): Rail | null
 
 /** The call that applies a leg. */
 export function operationOf(trade: Trade, leg: Leg, settlement: Settlement): Operation {
-  return { key: keyOf(trade.id, settlement, leg.name), tradeId: trade.id, ...movementOf(leg) }
+  return { key: keyOf(trade.id, settlement, leg.name), tradeId: trade.id, ...movementOf(trade, leg) }
 }
 
 /** The opposite of a leg, under a key of its own, for wallets without reversals. */
@@ -54,9 +54,20 @@ export function oppositeOf(trade: Trade, leg: Leg, settlement: Settlement): Oper
 
 /** The one call of the atomic rail. */
 export function settlementCallOf(trade: Trade, legs: readonly Leg[], settlement: Settlement): SettlementCall {
-  return { key: keyOf(trade.id, settlement, 'settlement'), tradeId: trade.id, legs: legs.map(movementOf) }
+  return {
+    key: keyOf(trade.id, settlement, 'settlement'),
+    tradeId: trade.id,
+    legs: legs.map(leg => movementOf(trade, leg)),
+  }
 }
 
-function movementOf({ name, type, userId, currency, amount }: Leg): Movement {
-  return { type, userId, currency, amount, reason: name === 'fee' ? 'FEE_COLLECTION' : 'TRADE_SETTLEMENT' }
+function movementOf(trade: Trade, { name, type, userId, currency, amount }: Leg): Movement {
+  const reason = name === 'fee' ? 'FEE_COLLECTION' : 'TRADE_SETTLEMENT'
+  const hold = type === 'debit' ? holdOf(trade, name) : null
+  return { type, userId, currency, amount, reason, ...(hold === null ? {} : { hold }) }
+}
+
+function holdOf({ terms }: Trade, leg: Leg['name']): string | null {
+  if (leg === 'buyer-debit') return terms?.buyerHold ?? null
+  return leg === 'seller-debit' ? (terms?.sellerHold ?? null) : null
 }

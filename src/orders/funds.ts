@@ -1,0 +1,54 @@
+/** What is set aside for orders: at the wallet where it has holds, else on our side. */
+import type { HoldRelease } from '../store/order-store.ts'
+import type { MarketChanges } from './market-desk.ts'
+
+/** What an order pays with. `amount` is above zero, in the smallest unit of `currency`. */
+export interface Need {
+  readonly userId: string
+  readonly currency: string
+  readonly amount: bigint
+}
+
+/** Why nothing was set aside. `UNAVAILABLE`: the wallet did not say; what it may have done is taken back. */
+export type FundsRefusal =
+  | {
+      readonly code: 'INSUFFICIENT_BALANCE'
+      readonly currency: string
+      readonly available: bigint
+      readonly required: bigint
+    }
+  | { readonly code: 'UNAVAILABLE'; readonly detail: string }
+
+/** What was asked for ahead of the matching; one of `keep` and `giveUp` ends it. */
+export interface Claim {
+  /** The key of the hold at the wallet. */
+  readonly hold: string | null
+  /** What is set aside. */
+  readonly amount: bigint
+  /**
+   * In the step of the matching, when nothing else moves: so much is set aside, or it is said why not. Asked for what is
+   * set aside already it answers at once.
+   */
+  confirm(amount: bigint): Promise<FundsRefusal | null> | FundsRefusal | null
+  /** The order is accepted. */
+  keep(): void
+  /** The order came to nothing. */
+  giveUp(): void
+}
+
+/** What has to be stored with a batch. */
+export interface FundsChanges {
+  readonly doneIntents: readonly string[]
+  readonly releases: readonly HoldRelease[]
+}
+
+export interface Funds {
+  /** One for one; an amount of zero needs nothing. Never throws for what the wallet does. */
+  claim(needs: readonly Need[]): Promise<readonly Claim[]>
+  /** What the commands of a batch have freed and spent; what of it must be stored with the batch. */
+  take(changes: readonly MarketChanges[]): FundsChanges
+  /** The batch is stored. */
+  stored(changes: FundsChanges): void
+  /** Calls that go on by themselves end. */
+  close(): Promise<void>
+}

@@ -1,0 +1,391 @@
+/** All SQL about orders, books and what is held for them. */
+import type { Instruments } from '../core/instruments.ts'
+import { formatDecimal, parseStored } from '../core/money.ts'
+import type { Order } from '../core/order.ts'
+import { type Connection, type Database, plainArrayOf, transaction } from '../db.ts'
+import { type InstrumentStore, readRows } from './instruments.ts'
+import { changingColumnsOf, ORDER_COLUMNS, type OrderRow, orderOf, placedColumnsOf } from './order-rows.ts'
+import {
+  type DeskBatch,
+  type DeskState,
+  type HoldRelease,
+  type Leadership,
+  NoLongerLeadingError,
+  type OrderQuery,
+  type OrderStore,
+  type StoredBook,
+  type UnsettledDebit,
+} from './order-store.ts'
+import { storedTradeOf, type TradeRow, tradeOf } from './rows.ts'
+import type { StoredTrade } from './store.ts'
+import { insertTrades, TRADE_COLUMNS } from './trades.ts'
+
+/** Of the lock that says that a process with the books is alive; any number that nothing else takes. */
+const ALIVE = 0x6c_65_67_77
+
+export function createOrderStore(database: Database, instruments: InstrumentStore): OrderStore {
+  return {
+    lead: onLost => lead(database, onLost),
+    load: leadership => transaction(database, connection => load(connection, instruments, leadership)),
+    intend: (leadership, holds) => intend(database, leadership, holds),
+    forgetIntents: holds => forgetIntents(database, holds),
+    commit: batch => transaction(database, connection => commit(connection, instruments, batch)),
+    released: keys => removeReleases(database, keys),
+    releaseRefused: (key, why) => refuseRelease(database, key, why),
+    byClientOrderIds: pairs => byClientOrderIds(database, instruments, pairs),
+    order: id => selectOrder(database, instruments, id),
+    orders: query => selectOrders(database, instruments, query),
+    tradesTaken: order => tradesTaken(database, instruments, order),
+    unsettledDebits: userIds => unsettledDebits(database, instruments, userIds),
+  }
+}
+
+// Who leads
+
+/**
+ * The lock only says that somebody is alive, and goes with its connection; what keeps two processes apart is the token,
+ * which the one that takes over raises, and which every write names.
+ */
+async function lead(database: Database, onLost: () => void): Promise<Leadership | null> {
+  const connection = await database.connect()
+  let isOver = false
+  const lost = (): void => {
+    if (isOver) return
+    isOver = true
+    connection.release(true)
+    onLost()
+  }
+  try {
+    const { rows } = await connection.query<{ readonly taken: boolean }>('select pg_try_advisory_lock($1) as taken', [
+      ALIVE,
+    ])
+    if (rows[0]?.taken !== true) {
+      connection.release()
+      return null
+    }
+    const raised = await connection.query<{ readonly token: bigint }>(
+      'update order_desk set token = token + 1 where only_row returning token',
+    )
+    const [row] = raised.rows
+    if (row === undefined) throw new Error('order_desk has lost its row')
+    connection.on('error', lost)
+    connection.on('end', lost)
+    return {
+      token: row.token,
+      end: async () => {
+        if (isOver) return
+        isOver = true
+        // With the connection goes the lock, whatever else becomes of it.
+        connection.release(true)
+      },
+    }
+  } catch (error) {
+    connection.release(true)
+    throw error
+  }
+}
+
+/** Whoever takes over waits for this transaction, and each one after it finds another token. */
+async function assertLeading(connection: Connection, token: bigint): Promise<void> {
+  const { rowCount } = await connection.query({
+    name: 'assert-leading',
+    text: 'select from order_desk where only_row and token = $1 for share',
+    values: [token],
+  })
+  if (rowCount !== 1) throw new NoLongerLeadingError()
+}
+
+async function load(connection: Connection, instruments: InstrumentStore, { token }: Leadership): Promise<DeskState> {
+  await assertLeading(connection, token)
+  const orders = await connection.query<OrderRow>(`
+    select ${ORDER_COLUMNS}
+    from orders o
+    where o.is_open
+    order by o.symbol, o.opened_sequence`)
+  const books = await connection.query<{
+    readonly symbol: string
+    readonly sequence: bigint
+    readonly is_halted: boolean
+  }>('select symbol, sequence, is_halted from order_books')
+  const intents = await connection.query<{ readonly hold: string }>('select hold from hold_intents')
+  const releases = await connection.query<ReleaseRow>(
+    'select key, hold, currency, amount from hold_releases where refused is null order by created_at',
+  )
+  return {
+    openOrders: await readRows(instruments, orders.rows, orderOf),
+    books: books.rows.map(row => ({ symbol: row.symbol, sequence: Number(row.sequence), isHalted: row.is_halted })),
+    intents: intents.rows.map(row => row.hold),
+    releases: releases.rows.map(row => releaseOf(row, instruments)),
+  }
+}
+
+// Holds
+
+interface ReleaseRow {
+  readonly key: string
+  readonly hold: string
+  readonly currency: string
+  readonly amount: string | null
+}
+
+function releaseOf({ key, hold, currency, amount }: ReleaseRow, instruments: Instruments): HoldRelease {
+  return { key, hold, currency, amount: amount === null ? null : parseStored(amount, scaleOf(currency, instruments)) }
+}
+
+function scaleOf(currency: string, { assets }: Instruments): number {
+  const asset = assets.get(currency)
+  if (asset === undefined) throw new Error(`asset ${currency} is neither configured nor stored`)
+  return asset.scale
+}
+
+async function intend(database: Database, { token }: Leadership, holds: readonly string[]): Promise<void> {
+  const { rowCount } = await database.query({
+    name: 'intend-holds',
+    text: `
+      insert into hold_intents (hold)
+      select d.hold
+      from unnest($1::uuid[]) as d (hold), (select from order_desk where only_row and token = $2 for share) as ours`,
+    values: [plainArrayOf(holds), token],
+  })
+  if (rowCount !== holds.length) throw new NoLongerLeadingError()
+}
+
+async function forgetIntents(database: Database | Connection, holds: readonly string[]): Promise<void> {
+  if (holds.length === 0) return
+  await database.query({
+    name: 'forget-intents',
+    text: 'delete from hold_intents where hold = any($1::uuid[])',
+    values: [plainArrayOf(holds)],
+  })
+}
+
+async function removeReleases(database: Database, keys: readonly string[]): Promise<void> {
+  await database.query({
+    name: 'remove-releases',
+    text: 'delete from hold_releases where key = any($1::uuid[])',
+    values: [plainArrayOf(keys)],
+  })
+}
+
+async function refuseRelease(database: Database, key: string, why: string): Promise<void> {
+  await database.query('update hold_releases set refused = $2 where key = $1', [key, why])
+}
+
+// A batch
+
+async function commit(connection: Connection, instruments: InstrumentStore, batch: DeskBatch): Promise<void> {
+  await assertLeading(connection, batch.token)
+  if (batch.placed.length > 0) await insertOrders(connection, instruments, batch)
+  if (batch.changed.length > 0) await updateOrders(connection, instruments, batch)
+  if (batch.trades.length > 0) {
+    const trades = batch.trades.map(trade => ({ trade, isTimeGiven: true }))
+    const accepted = await insertTrades(connection, instruments, trades, batch, batch.atMs)
+    if (accepted.size !== trades.length) throw new Error('a trade of the order desk has the id of another')
+  }
+  if (batch.books.length > 0) await upsertBooks(connection, batch.books)
+  await forgetIntents(connection, batch.doneIntents)
+  if (batch.releases.length > 0) await insertReleases(connection, instruments, batch)
+}
+
+const INSERT_ORDERS = `
+  insert into orders (
+    id, quantity, filled_quantity, filled_quote_quantity, fee_exact, fee_charged, status, opened_sequence,
+    client_order_id, user_id, symbol, side, type, price, placed_quantity, quote_quantity, time_in_force, post_only,
+    self_trade_prevention, hold, is_open, created_at, updated_at
+  )
+  select d.*, d.status in ('open', 'partially_filled'), $1::timestamptz, $1::timestamptz
+  from unnest(
+    $2::uuid[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[], $8::text[], $9::bigint[],
+    $10::text[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::numeric[], $16::numeric[], $17::numeric[],
+    $18::text[], $19::boolean[], $20::text[], $21::uuid[]
+  ) as d (
+    id, quantity, filled_quantity, filled_quote_quantity, fee_exact, fee_charged, status, opened_sequence,
+    client_order_id, user_id, symbol, side, type, price, placed_quantity, quote_quantity, time_in_force, post_only,
+    self_trade_prevention, hold
+  )`
+
+async function insertOrders(
+  connection: Connection,
+  instruments: Instruments,
+  { placed, atMs }: DeskBatch,
+): Promise<void> {
+  await connection.query({
+    name: 'insert-orders',
+    text: INSERT_ORDERS,
+    values: [new Date(atMs), ...placedColumnsOf(placed, instruments)],
+  })
+}
+
+const UPDATE_ORDERS = `
+  update orders o
+  set quantity = d.quantity, filled_quantity = d.filled_quantity, filled_quote_quantity = d.filled_quote_quantity,
+    fee_exact = d.fee_exact, fee_charged = d.fee_charged, status = d.status,
+    is_open = d.status in ('open', 'partially_filled'), updated_at = $1
+  from unnest(
+    $2::uuid[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[], $8::text[], $9::bigint[]
+  ) as d (
+    id, quantity, filled_quantity, filled_quote_quantity, fee_exact, fee_charged, status, opened_sequence
+  )
+  where o.id = d.id`
+
+async function updateOrders(
+  connection: Connection,
+  instruments: Instruments,
+  { changed, atMs }: DeskBatch,
+): Promise<void> {
+  const { rowCount } = await connection.query({
+    name: 'update-orders',
+    text: UPDATE_ORDERS,
+    values: [new Date(atMs), ...changingColumnsOf(changed, instruments)],
+  })
+  if (rowCount !== changed.length) throw new Error(`${rowCount} of ${changed.length} changed orders are stored`)
+}
+
+async function upsertBooks(connection: Connection, books: readonly StoredBook[]): Promise<void> {
+  await connection.query({
+    name: 'upsert-books',
+    text: `
+      insert into order_books as b (symbol, sequence, is_halted)
+      select * from unnest($1::text[], $2::bigint[], $3::boolean[])
+      on conflict (symbol) do update
+      set sequence = excluded.sequence, is_halted = excluded.is_halted`,
+    values: [
+      plainArrayOf(books.map(book => book.symbol)),
+      plainArrayOf(books.map(book => book.sequence)),
+      plainArrayOf(books.map(book => book.isHalted)),
+    ],
+  })
+}
+
+async function insertReleases(
+  connection: Connection,
+  instruments: Instruments,
+  { releases, atMs }: DeskBatch,
+): Promise<void> {
+  await connection.query({
+    name: 'insert-releases',
+    text: `
+      insert into hold_releases (key, hold, currency, amount, created_at)
+      select d.*, $1::timestamptz
+      from unnest($2::uuid[], $3::uuid[], $4::text[], $5::numeric[]) as d`,
+    values: [
+      new Date(atMs),
+      plainArrayOf(releases.map(release => release.key)),
+      plainArrayOf(releases.map(release => release.hold)),
+      plainArrayOf(releases.map(release => release.currency)),
+      plainArrayOf(
+        releases.map(({ amount, currency }) =>
+          amount === null ? null : formatDecimal(amount, scaleOf(currency, instruments)),
+        ),
+      ),
+    ],
+  })
+}
+
+// Reading
+
+async function byClientOrderIds(
+  database: Database,
+  instruments: InstrumentStore,
+  pairs: readonly { readonly userId: string; readonly clientOrderId: string }[],
+): Promise<readonly Order[]> {
+  if (pairs.length === 0) return []
+  const { rows } = await database.query<OrderRow>({
+    name: 'orders-by-client-order-ids',
+    text: `
+      select ${ORDER_COLUMNS}
+      from unnest($1::uuid[], $2::text[]) as d (user_id, client_order_id)
+      join orders o on o.user_id = d.user_id and o.client_order_id = d.client_order_id`,
+    values: [pairs.map(pair => pair.userId), pairs.map(pair => pair.clientOrderId)],
+  })
+  return await readRows(instruments, rows, orderOf)
+}
+
+async function selectOrder(database: Database, instruments: InstrumentStore, id: string): Promise<Order | null> {
+  const { rows } = await database.query<OrderRow>({
+    name: 'select-order',
+    text: `select ${ORDER_COLUMNS} from orders o where o.id = $1`,
+    values: [id],
+  })
+  const [order] = await readRows(instruments, rows, orderOf)
+  return order ?? null
+}
+
+async function selectOrders(
+  database: Database,
+  instruments: InstrumentStore,
+  { userIds, symbols, statuses, before, limit }: OrderQuery,
+): Promise<readonly Order[]> {
+  const values: unknown[] = []
+  const bind = (value: unknown): string => `$${values.push(value)}`
+  const conditions: string[] = []
+  if (userIds.length > 0) conditions.push(`o.user_id = any(${bind(userIds)}::uuid[])`)
+  if (symbols.length > 0) conditions.push(`o.symbol = any(${bind(symbols)})`)
+  if (statuses.length > 0) conditions.push(`o.status = any(${bind(statuses)})`)
+  // In words, so that the index of the few that are open can be taken.
+  if (statuses.length > 0 && statuses.every(status => status === 'open' || status === 'partially_filled'))
+    conditions.push('o.is_open')
+  if (before !== null)
+    conditions.push(`(o.created_at, o.id) < (${bind(new Date(before.createdAtMs))}, ${bind(before.id)}::uuid)`)
+  const { rows } = await database.query<OrderRow>({
+    text: `
+      select ${ORDER_COLUMNS}
+      from orders o
+      ${conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`}
+      order by o.created_at desc, o.id desc
+      limit ${bind(limit)}`,
+    values,
+  })
+  return await readRows(instruments, rows, orderOf)
+}
+
+/** They were recorded with the order, in one transaction and at one time; ids of one moment follow the execution. */
+async function tradesTaken(
+  database: Database,
+  instruments: InstrumentStore,
+  { id, userId, side, createdAtMs }: Order,
+): Promise<readonly StoredTrade[]> {
+  const [user, order, makes] =
+    side === 'buy'
+      ? ['t.buyer_user_id', 't.buyer_order_id', 'not t.is_buyer_maker']
+      : ['t.seller_user_id', 't.seller_order_id', 't.is_buyer_maker']
+  const { rows } = await database.query<TradeRow>({
+    name: `trades-taken-${side}`,
+    text: `
+      select ${TRADE_COLUMNS}
+      from trades t
+      where ${user} = $1
+        and t.recorded_at = $2
+        and ${order} = $3
+        and ${makes}
+      order by t.id`,
+    values: [userId, new Date(createdAtMs), id],
+  })
+  return await readRows(instruments, rows, storedTradeOf)
+}
+
+/** The queue is read for them: what is not settled is few. */
+async function unsettledDebits(
+  database: Database,
+  instruments: InstrumentStore,
+  userIds: readonly string[],
+): Promise<readonly UnsettledDebit[]> {
+  const wanted = new Set(userIds)
+  const { rows } = await database.query<TradeRow>({
+    name: 'unsettled-desk-trades',
+    text: `
+      select ${TRADE_COLUMNS}
+      from open_settlements s
+      join trades t on t.id = s.trade_id
+      where t.settlement_status <> 'SETTLED'
+        and t.buyer_fee_rate is not null
+        and (t.buyer_user_id = any($1::uuid[]) or t.seller_user_id = any($1::uuid[]))`,
+    values: [userIds],
+  })
+  const trades = await readRows(instruments, rows, tradeOf)
+  return trades.flatMap(trade =>
+    [...new Set([trade.buyerUserId, trade.sellerUserId])]
+      .filter(userId => wanted.has(userId))
+      .map(userId => ({ userId, trade })),
+  )
+}
