@@ -175,5 +175,11 @@ export async function prepareSettlement(options: SettlementOptions): Promise<Pre
   })
   const submit = createSubmit({ intake, instruments, feeUserId: settlement.feeUserId })
   const desk = createDeadLetterDesk({ store: operators, trades: store, traits, policy: settlement, clock, log, pool })
-  return { instruments, store, wallet, books, link, pool, intake, submit, operators, desk, monitor }
+  const orderStore = createOrderStore(database, instruments)
+  const { legOrder, feeUserId, pollMs } = settlement
+  const orders = createOrderDesk({
+    ...{ store: orderStore, instruments, wallet, link, pool, clock, log },
+    ...{ legOrder, feeUserId, pollMs },
+  })
+  return { instruments, store, wallet, books, link, pool, intake, submit, operators, desk, monitor, orderStore, orders }
 }
