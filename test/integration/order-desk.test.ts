@@ -1,167 +1,312 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { systemClock } from '../../src/clock.ts'
-import { parseStored } from '../../src/core/money.ts'
-import { createLogger } from '../../src/log.ts'
-import { migrate } from '../../src/migrate.ts'
-import type { NewOrder } from '../../src/orders/accept.ts'
-import { createOrderDesk, type OrderDesk, type PlaceAnswer } from '../../src/orders/desk.ts'
-import { openInstruments } from '../../src/store/instruments.ts'
-import type { OrderStore } from '../../src/store/order-store.ts'
-import { createOrderStore } from '../../src/store/pg-order-store.ts'
-import { createStore } from '../../src/store/pg-store.ts'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Database } from '../../src/db.ts'
+import { DeskUnavailableError } from '../../src/orders/desk.ts'
+import type { DeskBatch, OrderStore } from '../../src/store/order-store.ts'
 import { verifyBooks } from '../../src/verify/verify.ts'
-import { createLedgerWallet } from '../../src/wallet/ledger-wallet.ts'
-import type { BookedWallet } from '../../src/wallet/wallet.ts'
-import { createWorkerPool, type WorkerPool } from '../../src/worker/pool.ts'
-import { POLICY } from '../support/books.ts'
+import type { BookedWallet, Hold } from '../../src/wallet/wallet.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { type Exchange, type ExchangeOptions, openExchange, purchase, sale, units } from '../support/exchange.ts'
 import { until } from '../support/process.ts'
-import { BTC_USDT, BUYER, FEES, SELLER } from '../support/trades.ts'
+import { BUYER, SELLER } from '../support/trades.ts'
 
 let db: TestDatabase
-let wallet: BookedWallet
-let store: OrderStore
-let pool: WorkerPool
-let desk: OrderDesk
-let made = 0
+let database: Database
+const opened: Exchange[] = []
 
 beforeEach(async () => {
   db = await createTestDatabase()
-  await migrate(db.database, 'store')
-  await migrate(db.database, 'ledger')
-  const { base, quote } = BTC_USDT
-  const instruments = await openInstruments(db.database, { assets: [base, quote], markets: [BTC_USDT] })
-  const clock = systemClock()
-  const log = createLogger('silent')
-  wallet = createLedgerWallet({ database: db.database, instruments, clock, feeUserId: FEES, log })
-  store = createOrderStore(db.database, instruments)
-  pool = createWorkerPool({
-    ...{ store: createStore(db.database, instruments), wallet, clock, log, policy: POLICY, random: () => 0.5 },
-    ...{ traits: { level: 'settlements', idempotent: true }, owner: '00000000-0000-4000-a000-000000000001' },
-    ...{ workerPoolSize: 10, queueCapacity: 1000, leaseMs: 30_000, pollMs: 50, deadLettersEnabled: true },
-  })
-  pool.start()
-  desk = createOrderDesk({
-    ...{ store, instruments, wallet, pool, clock, log, legOrder: 'buyer-first', feeUserId: FEES, pollMs: 50 },
-    link: { rail: () => 'atomic', hasHolds: () => true },
-  })
-  await desk.start()
-  await fund(BUYER, 'USDT', '1000000')
-  await fund(SELLER, 'BTC', '100')
+  database = db.database
 })
 afterEach(async () => {
-  await desk.stop()
-  await pool.stop(10_000)
-  const { breaks, examples } = await verifyBooks(db.database)
+  for (const exchange of opened.splice(0)) await exchange.close()
+  const { breaks, examples } = await verifyBooks(database)
   await db.drop()
   expect({ breaks, examples }).toEqual({ breaks: 0, examples: [] })
 })
 
-async function fund(userId: string, currency: string, amount: string): Promise<void> {
-  const outcome = await wallet.apply({
-    ...{ key: `deposit-${++made}`, tradeId: null, type: 'credit', userId, currency },
-    ...{ amount: parseStored(amount, 8), reason: 'DEPOSIT' },
+async function open(options: ExchangeOptions = {}): Promise<Exchange> {
+  const exchange = await openExchange(database, options)
+  opened.push(exchange)
+  return exchange
+}
+
+async function funded(options: ExchangeOptions = {}): Promise<Exchange> {
+  const exchange = await open(options)
+  await exchange.fund(BUYER, 'USDT', '1000000')
+  await exchange.fund(SELLER, 'BTC', '100')
+  return exchange
+}
+
+describe('an order', () => {
+  test('rests with its funds on hold, and gives them back when it is cancelled', async () => {
+    const { desk, store, placed, held, atRest } = await funded()
+    const { order } = await placed(purchase())
+    expect(order).toMatchObject({ status: 'open', filledQuantity: 0n, openedSequence: 1 })
+    expect(await held(BUYER, 'USDT')).toBe(units('50050'))
+    expect(await store.order(order.id)).toEqual(order)
+    const cancelled = await desk.cancel(order.id, BUYER)
+    expect(cancelled).toMatchObject({ order: { status: 'cancelled' } })
+    await atRest()
+    expect(await held(BUYER, 'USDT')).toBe(0n)
+    expect(await desk.cancel(order.id, BUYER)).toEqual(cancelled)
+    expect(await desk.cancel(order.id, SELLER)).toMatchObject({ refusal: { code: 'NOT_FOUND' } })
   })
-  expect(outcome.outcome).toBe('applied')
-}
 
-function order(change: Partial<NewOrder>): NewOrder {
-  return {
-    ...{ userId: BUYER, clientOrderId: null, symbol: 'BTC/USDT', side: 'buy', type: 'limit', price: '50000' },
-    ...{ quantity: '1', quoteQuantity: null, timeInForce: null, postOnly: false, selfTradePrevention: null },
-    ...change,
-  }
-}
+  test('settles from the holds of both sides, and what was saved is free', async () => {
+    const { wallet, store, placed, held, atRest } = await funded()
+    await placed(sale({ price: '49000', quantity: '0.4' }))
+    const { order, trades } = await placed(purchase())
+    expect(order).toMatchObject({ status: 'partially_filled', filledQuantity: units('0.4') })
+    const [{ trade } = { trade: null }] = trades
+    expect(trade).toMatchObject({ buyerFee: units('19.6'), sellerFee: units('9.8'), isBuyerMaker: false })
+    expect(trade?.terms).toMatchObject({ buyerFeeRate: '0.001', sellerFeeRate: '0.0005', buyerHold: order.hold })
+    await atRest()
+    expect(await held(BUYER, 'USDT')).toBe(units('30030'))
+    expect(await held(SELLER, 'BTC')).toBe(0n)
+    expect((await wallet.balance(BUYER, 'USDT'))?.total).toBe(units('980380.4'))
+    expect((await wallet.balance(SELLER, 'USDT'))?.total).toBe(units('19590.2'))
+    expect((await store.tradesTaken(order)).map(taken => taken.trade)).toEqual(trades.map(taken => taken.trade))
+  })
 
-const sale = (change: Partial<NewOrder> = {}): NewOrder => order({ userId: SELLER, side: 'sell', ...change })
+  test('is reduced in its place, and what it no longer needs is free', async () => {
+    const { desk, placed, held, atRest } = await funded()
+    const { order } = await placed(purchase())
+    await placed(purchase({ quantity: '2' }))
+    expect(await desk.reduce(order.id, '0.5', null)).toMatchObject({
+      order: { quantity: units('0.5'), status: 'open' },
+    })
+    expect(await desk.reduce(order.id, '0.6', null)).toMatchObject({ refusal: { code: 'INVALID_QUANTITY' } })
+    expect(await desk.reduce(order.id, '0.000001', null)).toMatchObject({ refusal: { code: 'LOT_SIZE' } })
+    await atRest()
+    expect(await held(BUYER, 'USDT')).toBe(units('125125'))
+    const { trades } = await placed(sale({ quantity: '0.3' }))
+    expect(trades.map(({ trade }) => trade.buyerOrderId)).toEqual([order.id])
+    expect(await desk.reduce(order.id, '0.3', null)).toMatchObject({ order: { status: 'cancelled' } })
+    await atRest()
+    expect(await held(BUYER, 'USDT')).toBe(units('100100'))
+  })
 
-async function place(change: NewOrder): Promise<PlaceAnswer> {
-  const [answer] = await desk.place([change])
-  return answer as PlaceAnswer
-}
+  test('at the market holds what the book asks for, also where that has changed meanwhile', async () => {
+    const { placed, held, atRest, fund } = await funded()
+    await placed(sale({ price: '50000', quantity: '0.5' }))
+    await placed(sale({ price: '51000', quantity: '0.5' }))
+    const poor = '00000000-0000-4000-8000-0000000000f2'
+    await fund(poor, 'USDT', '40340.3')
+    const market = { type: 'market', price: null, userId: poor } as const
+    // Both look at the same book; the one that comes second finds it changed, and pays more.
+    const [first, second] = await Promise.all([
+      placed(purchase({ ...market, userId: BUYER, quantity: '0.2' })),
+      placed(purchase({ ...market, quantity: '0.5' })),
+    ])
+    expect([first, second].map(({ order }) => order.status)).toEqual(['filled', 'filled'])
+    expect(first.order.filledQuoteQuantity + second.order.filledQuoteQuantity).toBe(units('35200'))
+    const { order: rest } = await placed(purchase({ type: 'market', price: null, quantity: '1' }))
+    expect(rest).toMatchObject({ status: 'expired', filledQuantity: units('0.3') })
+    const { order: nothing } = await placed(purchase({ type: 'market', price: null, quantity: '1' }))
+    expect(nothing).toMatchObject({ status: 'expired', filledQuantity: 0n, hold: null })
+    await atRest()
+    for (const user of [BUYER, poor]) expect(await held(user, 'USDT')).toBe(0n)
+  })
 
-async function placed(change: NewOrder) {
-  const answer = await place(change)
-  if ('refusal' in answer) throw new Error(JSON.stringify(answer.refusal, (_, value) => `${value}`))
-  return answer
-}
+  test('by a budget spends what it has, fees included', async () => {
+    const { wallet, placed, atRest } = await funded()
+    await placed(sale({ price: '100', quantity: '10' }))
+    const budget = { type: 'market', price: null, quantity: null, quoteQuantity: '500.5' } as const
+    const { order } = await placed(purchase(budget))
+    expect(order).toMatchObject({ status: 'filled', quantity: null, filledQuantity: units('5') })
+    await atRest()
+    expect((await wallet.balance(BUYER, 'USDT'))?.available).toBe(units('999499.5'))
+  })
 
-const heldOf = async (userId: string, currency: string): Promise<string> =>
-  ((await wallet.balance(userId, currency))?.held ?? 0n).toString()
+  test('that may not trade at once is refused where it would, and holds nothing', async () => {
+    const { place, placed, held, atRest, store } = await funded()
+    await placed(sale())
+    expect(await place(purchase({ postOnly: true, clientOrderId: 'again' }))).toMatchObject({
+      refusal: { code: 'POST_ONLY_WOULD_CROSS' },
+    })
+    await atRest()
+    expect(await held(BUYER, 'USDT')).toBe(0n)
+    expect(await store.byClientOrderIds([{ userId: BUYER, clientOrderId: 'again' }])).toEqual([])
+    // A refused order does not spend its client order id.
+    await placed(purchase({ postOnly: true, price: '49000', clientOrderId: 'again' }))
+  })
 
-const settled = () =>
-  until('all is settled', async () => pool.status().inFlight === 0 && pool.status().queueDepth === 0)
-
-const usdt = (amount: number): string => (BigInt(Math.round(amount * 1000)) * 10n ** 5n).toString()
-
-test('an order rests with its funds on hold, and gives them back when it is cancelled', async () => {
-  const { order: made } = await placed(order({}))
-  expect(made).toMatchObject({ status: 'open', filledQuantity: 0n, openedSequence: 1 })
-  expect(await heldOf(BUYER, 'USDT')).toBe(usdt(50050))
-  expect(await store.order(made.id)).toEqual(made)
-  const cancelled = await desk.cancel(made.id, BUYER)
-  expect(cancelled).toMatchObject({ order: { status: 'cancelled' } })
-  await until('the hold is released', async () => (await heldOf(BUYER, 'USDT')) === '0')
-  expect(await desk.cancel(made.id, BUYER)).toEqual(cancelled)
+  test('of one user that meets another settles to its fees', async () => {
+    const { wallet, fund, placed, held, atRest } = await funded()
+    await fund(BUYER, 'BTC', '1')
+    await placed(sale({ userId: BUYER }))
+    const { trades } = await placed(purchase({ selfTradePrevention: 'none' }))
+    expect(trades).toHaveLength(1)
+    await atRest()
+    expect((await wallet.balance(BUYER, 'USDT'))?.available).toBe(units('999925'))
+    expect((await wallet.balance(BUYER, 'BTC'))?.available).toBe(units('1'))
+    expect(await held(BUYER, 'USDT')).toBe(0n)
+  })
 })
 
-test('a trade settles from the holds of both orders, and what was saved is free', async () => {
-  await placed(sale({ price: '49000', quantity: '0.4' }))
-  const { order: taker, trades } = await placed(order({ price: '50000', quantity: '1' }))
-  expect(taker).toMatchObject({ status: 'partially_filled', filledQuantity: 40_000_000n })
-  expect(trades).toMatchObject([{ trade: { buyerFee: 1_960_000_000n, sellerFee: 980_000_000n, isBuyerMaker: false } }])
-  await settled()
-  await until('only the rest is held', async () => (await heldOf(BUYER, 'USDT')) === usdt(50000 * 0.6 * 1.001))
-  expect(await heldOf(SELLER, 'BTC')).toBe('0')
-  expect((await wallet.balance(BUYER, 'USDT'))?.total.toString()).toBe(usdt(1_000_000 - 19_600 - 19.6))
-  expect((await wallet.balance(SELLER, 'USDT'))?.total.toString()).toBe(usdt(19_600 - 9.8))
-  expect(await store.tradesTaken(taker)).toMatchObject(trades.map(({ trade }) => ({ trade })))
+describe.each([true, false])('F-1 funds, held by the wallet: %s', hasHolds => {
+  test('a hundred orders at once on a balance that covers three: three are accepted', async () => {
+    const { desk, fund, place, held } = await funded({ hasHolds })
+    const user = '00000000-0000-4000-8000-0000000000f1'
+    await fund(user, 'USDT', '350')
+    const small = purchase({ userId: user, price: '100' })
+    const answers = await Promise.all(Array.from({ length: 100 }, () => place(small)))
+    const refusals = answers.flatMap(answer => ('refusal' in answer ? [answer.refusal] : []))
+    expect(refusals).toHaveLength(97)
+    const [available, required] = [units('49.7'), units('100.1')]
+    for (const refusal of refusals) {
+      expect(refusal).toEqual({ code: 'INSUFFICIENT_BALANCE', currency: 'USDT', available, required })
+    }
+    expect(await held(user, 'USDT')).toBe(hasHolds ? units('300.3') : 0n)
+    expect(desk.refusedForFunds()).toBe(97)
+  })
+
+  test('what orders and their trades need is not there for others', async () => {
+    const { desk, place, placed, atRest } = await funded({ hasHolds })
+    const { order } = await placed(sale({ quantity: '60' }))
+    expect(await place(sale({ quantity: '41' }))).toMatchObject({ refusal: { available: units('40') } })
+    await placed(purchase({ quantity: '10' }))
+    await atRest()
+    expect(await place(sale({ quantity: '41' }))).toMatchObject({ refusal: { available: units('40') } })
+    await desk.cancel(order.id, null)
+    await atRest()
+    expect(await place(sale({ quantity: '91' }))).toMatchObject({ refusal: { available: units('90') } })
+    await placed(sale({ quantity: '90' }))
+  })
 })
 
-test('F-1 a hundred orders at once on a balance that covers three: three are accepted', async () => {
-  const user = '00000000-0000-4000-8000-0000000000f1'
-  await fund(user, 'USDT', '350')
-  const answers = await Promise.all(
-    Array.from({ length: 100 }, () => place(order({ userId: user, price: '100', quantity: '1' }))),
-  )
-  const refusals = answers.flatMap(answer => ('refusal' in answer ? [answer.refusal] : []))
-  expect(refusals).toHaveLength(97)
-  for (const refusal of refusals) {
-    expect(refusal).toEqual({
-      ...{
-        code: 'INSUFFICIENT_BALANCE',
-        currency: 'USDT',
-        available: BigInt(usdt(49.7)),
-        required: BigInt(usdt(100.1)),
+describe('a client order id', () => {
+  test('is taken once, however many bring it at once', async () => {
+    const { desk, place, placed } = await funded()
+    const mine = purchase({ clientOrderId: 'mine' })
+    const answers = await Promise.all(Array.from({ length: 20 }, () => placed(mine)))
+    expect(new Set(answers.map(({ order }) => order.id)).size).toBe(1)
+    expect(answers.filter(({ isNew }) => isNew)).toHaveLength(1)
+    expect(await placed({ ...mine, price: '50000.00' })).toMatchObject({ isNew: false, trades: [] })
+    expect(await place({ ...mine, quantity: '2' })).toMatchObject({ refusal: { code: 'CLIENT_ORDER_ID_REUSED' } })
+    const other = purchase({ clientOrderId: 'other' })
+    const twice = await desk.place([other, mine, other])
+    expect(twice.map(answer => 'isNew' in answer && answer.isNew)).toEqual([true, false, false])
+  })
+
+  test('answers the trades that the order took', async () => {
+    const { placed } = await funded()
+    await placed(sale({ quantity: '0.4' }))
+    await placed(sale({ quantity: '0.4' }))
+    const first = await placed(purchase({ clientOrderId: 'mine' }))
+    await placed(sale({ quantity: '0.2' }))
+    const again = await placed(purchase({ clientOrderId: 'mine' }))
+    expect(again.order).toMatchObject({ id: first.order.id, status: 'filled' })
+    expect(again.trades.map(({ trade }) => trade.id)).toEqual(first.trades.map(({ trade }) => trade.id))
+  })
+})
+
+describe('the books', () => {
+  test('are the same after they were read anew', async () => {
+    const before = await funded()
+    for (const price of ['49000', '49000', '48000']) await before.placed(purchase({ price, quantity: '0.3' }))
+    for (const price of ['51000', '52000', '51000']) await before.placed(sale({ price, quantity: '0.2' }))
+    await before.placed(sale({ price: '49000', quantity: '0.1' }))
+    const depth = await before.desk.depth('BTC/USDT', 10)
+    expect(depth).toMatchObject({
+      bids: [
+        [units('49000'), units('0.5'), 2],
+        [units('48000'), units('0.3'), 1],
+      ],
+    })
+    await before.close()
+    const after = await open()
+    expect(await after.desk.depth('BTC/USDT', 10)).toEqual(depth)
+    const { trades } = await after.placed(sale({ price: '49000', quantity: '0.3' }))
+    // The first of the price comes first, with what was left of it.
+    expect(trades.map(({ trade }) => trade.quantity)).toEqual([units('0.2'), units('0.1')])
+  })
+
+  test('are run by one process at a time; the next takes over when it is gone', async () => {
+    const first = await funded()
+    const second = await open()
+    expect([first, second].map(({ desk }) => desk.isLeading())).toEqual([true, false])
+    await expect(second.place(purchase())).rejects.toThrow(DeskUnavailableError)
+    const { order } = await first.placed(purchase())
+    await first.close()
+    await until('the second leads', async () => second.desk.isLeading())
+    expect(await second.desk.cancel(order.id, null)).toMatchObject({ order: { status: 'cancelled' } })
+  })
+
+  test('of a process that was asleep while another took over can not be written', async () => {
+    let isAsleep = false
+    let wake = (): void => {}
+    const wrapStore = (store: OrderStore): OrderStore => ({
+      ...store,
+      commit: async (batch: DeskBatch) => {
+        if (isAsleep) await new Promise<void>(resolve => (wake = resolve))
+        await store.commit(batch)
       },
     })
-  }
-  expect(await heldOf(user, 'USDT')).toBe(usdt(300.3))
-  expect(desk.refusedForFunds()).toBe(97)
-})
-
-test('a purchase at the market holds what the book asks for', async () => {
-  await placed(sale({ price: '50000', quantity: '0.5' }))
-  await placed(sale({ price: '51000', quantity: '0.5' }))
-  const { order: bought, trades } = await placed(order({ type: 'market', price: null, quantity: '0.8' }))
-  expect(bought).toMatchObject({ status: 'filled', filledQuoteQuantity: 40_300n * 10n ** 8n })
-  expect(trades).toHaveLength(2)
-  const { order: rest } = await placed(order({ type: 'market', price: null, quantity: '1' }))
-  expect(rest).toMatchObject({ status: 'expired', filledQuantity: 20_000_000n })
-  await settled()
-  await until('nothing is held', async () => (await heldOf(BUYER, 'USDT')) === '0')
-})
-
-test('a client order id is taken once', async () => {
-  const first = await placed(order({ clientOrderId: 'mine' }))
-  const answers = await Promise.all([
-    placed(order({ clientOrderId: 'mine', price: '50000.00' })),
-    placed(order({ clientOrderId: 'mine' })),
-  ])
-  for (const answer of answers) expect(answer).toEqual({ ...first, isNew: false })
-  expect(await place(order({ clientOrderId: 'mine', quantity: '2' }))).toMatchObject({
-    refusal: { code: 'CLIENT_ORDER_ID_REUSED' },
+    const sleeper = await funded({ wrapStore })
+    isAsleep = true
+    const lost = sleeper.place(purchase())
+    lost.catch(() => {})
+    await until('the order is held', async () => (await sleeper.held(BUYER, 'USDT')) > 0n)
+    // Its connection breaks, which it does not notice.
+    await database.query(
+      `select pg_terminate_backend(l.pid) from pg_locks l where l.locktype = 'advisory' and l.database = (select oid from pg_database where datname = current_database())`,
+    )
+    isAsleep = false
+    const other = await open()
+    await until('the other leads', async () => other.desk.isLeading() || sleeper.desk.isLeading())
+    wake()
+    await expect(lost).rejects.toThrow(DeskUnavailableError)
+    await other.atRest()
+    // What was set aside for an order that never came to be is taken back.
+    expect(await other.held(BUYER, 'USDT')).toBe(0n)
   })
-  const twice = await desk.place([order({ clientOrderId: 'other' }), order({ clientOrderId: 'other' })])
-  expect(twice.map(answer => 'isNew' in answer && answer.isNew)).toEqual([true, false])
+
+  test('are read anew where a batch could not be stored', async () => {
+    let fails = 1
+    const wrapStore = (store: OrderStore): OrderStore => ({
+      ...store,
+      commit: async (batch: DeskBatch) => {
+        if (batch.placed.length > 0 && fails-- > 0) throw new Error('the connection broke')
+        await store.commit(batch)
+      },
+    })
+    const { desk, place, placed, held, atRest } = await funded({ wrapStore })
+    await expect(place(purchase())).rejects.toThrow(DeskUnavailableError)
+    await until('the books are open again', async () => desk.isLeading())
+    await atRest()
+    expect(await held(BUYER, 'USDT')).toBe(0n)
+    expect(await desk.depth('BTC/USDT', 10)).toEqual({ symbol: 'BTC/USDT', sequence: 0, bids: [], asks: [] })
+    await placed(purchase())
+  })
+})
+
+test('a hold whose answer was lost is taken back, and the order was not taken', async () => {
+  let isLost = true
+  const wrapWallet = (wallet: BookedWallet): BookedWallet => ({
+    ...wallet,
+    hold: async (hold: Hold) => {
+      const done = await wallet.hold(hold)
+      if (!isLost) return done
+      return { outcome: 'unanswered', code: 'TIMEOUT', detail: 'no answer', reached: true, retryAfterMs: null }
+    },
+  })
+  const { desk, place, placed, held, atRest } = await funded({ wrapWallet })
+  expect(await place(purchase())).toMatchObject({ refusal: { code: 'UNAVAILABLE' } })
+  await atRest()
+  expect(await held(BUYER, 'USDT')).toBe(0n)
+  expect((await desk.depth('BTC/USDT', 1))?.bids).toEqual([])
+  isLost = false
+  await placed(purchase())
+})
+
+test('a market that is halted takes no orders, and lets them be cancelled', async () => {
+  const { desk, place, placed } = await funded()
+  const { order } = await placed(purchase())
+  expect(await desk.setHalted('BTC/USDT', true)).toBe(true)
+  expect(await desk.setHalted('BTC/EUR', true)).toBe(false)
+  expect(await place(purchase())).toMatchObject({ refusal: { code: 'MARKET_HALTED' } })
+  expect(await desk.cancel(order.id, null)).toMatchObject({ order: { status: 'cancelled' } })
+  await desk.setHalted('BTC/USDT', false)
+  await placed(purchase())
 })
