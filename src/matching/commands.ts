@@ -1,10 +1,6 @@
-export type Side = 'buy' | 'sell'
+import type { SelfTradePrevention, Side, TimeInForce } from '../core/order.ts'
 
-/** What becomes of a limit order that does not fill at once: it stays; its rest expires; it expires without a fill. */
-export type TimeInForce = 'GTC' | 'IOC' | 'FOK'
-
-/** What happens where an order would trade with one of the same user. The taker's mode decides. */
-export type SelfTradePrevention = 'none' | 'expire_taker' | 'expire_maker' | 'expire_both'
+export type { SelfTradePrevention, Side, TimeInForce }
 
 interface Placed {
   /** Any text; not that of an open order. */

@@ -1,5 +1,6 @@
 import type { Market } from '../core/market.ts'
 import { formatDecimal } from '../core/money.ts'
+import type { OrderStatus } from '../core/order.ts'
 import { chargeFee, type FeeAccount, NO_FEES } from '../core/order-fees.ts'
 import type { TradeInput } from '../core/trade.ts'
 import { type Book, bookRulesOf, createBook, type OpenOrder } from './book.ts'
@@ -22,7 +23,7 @@ export interface EngineOrder {
   readonly remainingQuantity: string | null
   readonly filledQuantity: string
   readonly filledQuoteQuantity: string
-  readonly status: 'open' | 'partially_filled' | 'filled' | 'cancelled' | 'expired'
+  readonly status: OrderStatus
 }
 
 /** A trade as settlement takes it, and which of the orders was there first. */
@@ -89,7 +90,7 @@ interface Working {
   filled: number
   filledQuote: bigint
   fees: FeeAccount
-  status: EngineOrder['status']
+  status: OrderStatus
 }
 
 export function createMarketEngine(market: Market, state: MarketState | null): MarketEngine {
@@ -215,7 +216,7 @@ function follow(
 }
 
 /** An order whose budget was spent to the last lot has got what it asked for. */
-function endOf({ filled }: Working, reason: ExpiryReason): EngineOrder['status'] {
+function endOf({ filled }: Working, reason: ExpiryReason): OrderStatus {
   return reason === 'budget_spent' && filled > 0 ? 'filled' : 'expired'
 }
 

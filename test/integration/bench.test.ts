@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { bench as benchHttpClient } from '../../bench/http-client.bench.ts'
+import { bench as benchMatching } from '../../bench/matching.bench.ts'
 import { bench } from '../../bench/settle.bench.ts'
 import { bench as benchSettleOnWallet } from '../../bench/settle-wallet.bench.ts'
 import { bench as benchWallet } from '../../bench/wallet.bench.ts'
@@ -49,4 +50,12 @@ test('the benchmark of the wallet does everything it asks for, one by one, in ba
     expect(p99_ms).toBeGreaterThan(0)
   }
   expect(filled).toBeNull()
+})
+
+test('the benchmark of matching trades, sweeps its level, and does the same work each time', () => {
+  const options = { commands: 2000, naiveCommands: 500, users: 50, level: 100 }
+  const { per_second, sweep_ms, naive, fills, result } = benchMatching(options)
+  for (const figure of [per_second, sweep_ms, naive.per_second]) expect(figure).toBeGreaterThan(0)
+  expect(fills).toBeGreaterThan(200)
+  expect(benchMatching(options).result).toBe(result)
 })
