@@ -63,6 +63,7 @@ export interface UpServer extends Started {
   readonly url: string
   get(path: string): Promise<Answer>
   post(path: string, body: unknown, headers?: Readonly<Record<string, string>>): Promise<Answer>
+  delete(path: string): Promise<Answer>
 }
 
 export interface Answer {
@@ -208,6 +209,7 @@ async function ready(started: Started): Promise<UpServer> {
     ...started,
     url,
     get: path => call(path, { headers }),
+    delete: path => call(path, { method: 'DELETE', headers }),
     post: (path, body, more = {}) =>
       call(path, {
         method: 'POST',
