@@ -81,7 +81,10 @@ function wellBehaved(levels: readonly string[] = ALL, max?: number): (request: R
 function holding(request: RawRequest): void {
   const { socket, path, headers, body } = request
   if (path === '/v1/capabilities') return void socket.write(answerText(200, capabilities(ALL, 1000, true)))
-  if (!path.startsWith('/v1/holds')) return void wellBehaved()(request)
+  if (!path.startsWith('/v1/holds')) {
+    wellBehaved()(request)
+    return
+  }
   const asked = JSON.parse(body)
   const isPlaced = path === '/v1/holds'
   const amount = isPlaced ? asked.amount : '2.5'
