@@ -4,7 +4,7 @@
  */
 import { MAX_SCALE } from '../core/money.ts'
 import type { AccountBook } from './account-book.ts'
-import type { HoldChange, HoldRow, LedgerView, Refusal } from './ledger-rows.ts'
+import { type HoldChange, type HoldRow, type LedgerView, type Refusal, StaleError } from './ledger-rows.ts'
 import type { Hold, HoldState, Movement, Release } from './wallet.ts'
 
 /** What is taken out of a hold, as it stands before. */
@@ -19,14 +19,20 @@ export class HoldBook {
   readonly #view: LedgerView
   readonly #accounts: AccountBook
   readonly #holds = new Map<string, HoldChange>()
+  readonly #missing = new Set<string>()
 
   constructor(view: LedgerView, accounts: AccountBook) {
     this.#view = view
     this.#accounts = accounts
   }
 
+  /** All on whose remainder something was decided. */
   changes(): readonly HoldChange[] {
     return [...this.#holds.values()]
+  }
+
+  missing(): readonly string[] {
+    return [...this.#missing]
   }
 
   place({ key, userId, currency, amount }: Hold): HoldState | Refusal {
@@ -78,7 +84,8 @@ export class HoldBook {
   /** What was drawn on it is spent; what remains is available again, and nothing is drawn on it any more. */
   takeBack(key: string): void {
     const hold = this.#standing(key)
-    if (hold === null) throw new Error(`hold ${key} is applied, and is not there`)
+    // What is known of the key was read before the hold was taken back.
+    if (hold === null) throw new StaleError(`hold ${key} is applied, and is not there`)
     this.#change(hold, -hold.remaining, true)
   }
 
@@ -110,9 +117,13 @@ export class HoldBook {
     return this.#holds.get(key)?.after ?? this.#view.hold(key)
   }
 
+  /** One that is taken back is so for ever; anything else may have changed by the time it is written what rests on it. */
   #standing(key: string): HoldRow | null {
     const hold = this.#placed(key)
-    return hold === undefined || hold.isReversed ? null : hold
+    if (hold === undefined) this.#missing.add(key)
+    if (hold === undefined || hold.isReversed) return null
+    if (!this.#holds.has(key)) this.#holds.set(key, { before: hold, after: hold })
+    return hold
   }
 
   /** Null: the currency has not so many places. */

@@ -5,7 +5,7 @@
 import type { Instruments } from '../core/instruments.ts'
 import { formatDecimal } from '../core/money.ts'
 import { arrayOf, type Connection, plainArrayOf } from '../db.ts'
-import { lowerHolds, loweringOf, raiseHolds } from './ledger-holds.ts'
+import { expectNoHolds, lowerHolds, loweringOf, raiseHolds } from './ledger-holds.ts'
 import {
   type AccountChange,
   type HoldChange,
@@ -34,6 +34,27 @@ export async function insertChanges(
     at,
   )
   await insertEntries(connection, instruments, entries, at)
+}
+
+/**
+ * Throws where an account or a hold that was looked for, and was not there, has come meanwhile. Before the batch writes its
+ * own; what was looked for under locks need not be looked for again.
+ */
+export async function expectAbsent(
+  connection: Connection,
+  { accounts, missingHolds }: Pick<LedgerChanges, 'accounts' | 'missingHolds'>,
+): Promise<void> {
+  await expectNoHolds(connection, missingHolds)
+  const absent = accounts.filter(({ after }) => !after.isOpen)
+  if (absent.length === 0) return
+  const { rowCount } = await connection.query({
+    name: 'select-opened',
+    text: `
+      select from ledger_accounts a
+      join unnest($1::uuid[], $2::text[]) as d (user_id, currency) using (user_id, currency)`,
+    values: [plainArrayOf(absent.map(({ after }) => after.userId)), arrayOf(absent.map(({ after }) => after.currency))],
+  })
+  if (rowCount !== 0) throw new StaleError('an account was opened meanwhile')
 }
 
 /** The rows that batches have in common: in order, and the last before the commit. */

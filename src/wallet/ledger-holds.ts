@@ -1,5 +1,5 @@
 /**
- * The holds' rows: read under locks, and written so that at no moment more is held than there is. What an account holds is
+ * The holds' rows: read, and written so that at no moment more is held than there is. What an account holds is
  * written by nobody: it follows from its holds by a trigger (migrations/ledger/0002_holds.sql).
  */
 import type { Instruments } from '../core/instruments.ts'
@@ -44,6 +44,17 @@ export async function readHolds(
   })
 }
 
+/** Throws where one of them was placed meanwhile. */
+export async function expectNoHolds(connection: Connection, keys: readonly string[]): Promise<void> {
+  if (keys.length === 0) return
+  const { rowCount } = await connection.query({
+    name: 'select-placed',
+    text: 'select from ledger_holds where key = any($1::text[])',
+    values: [arrayOf(keys)],
+  })
+  if (rowCount !== 0) throw new StaleError('a hold was placed meanwhile')
+}
+
 /** Before the balances move: of these holds less remains, so that the balances may fall. */
 export async function lowerHolds(
   connection: Connection,
@@ -83,7 +94,7 @@ export function loweringOf(holds: readonly HoldChange[]): AccountMap<bigint> {
   return lowering
 }
 
-/** Also one of which nothing remained, and that was taken back. */
+/** Also one that was only looked at: that it had so much left, or so little, has to be true as well. */
 function isLowered({ before, after }: HoldChange): boolean {
   return before !== null && after.remaining <= before.remaining
 }

@@ -6,10 +6,11 @@
  * is decided on the balances as they will be once the batches before it are committed; its entries are written at the
  * same time as theirs; and only the last step, moving the balances and committing, is taken in order.
  *
- * Nothing rests on the guess. An account's row counts its entries and says what is held, each batch says which count and
- * sum it was decided on, and a row that has others (another process was there, or a batch before this one failed) makes
- * the whole transaction void. Keys and new accounts meet at their primary keys in the same way. Such a batch is then
- * decided again under locks, in its place in the order. One that says anything of a hold is decided so from the start.
+ * Nothing rests on the guess. An account's row counts its entries and says what is held, a hold's row what remains of it;
+ * each batch says which counts and remainders it was decided on, and a row that has others (another process was there, or
+ * a batch before this one failed) makes the whole transaction void. Keys and new accounts meet at their primary keys in the
+ * same way, and what was not there is looked for once more. Such a batch is then decided again under locks, in its place in
+ * the order.
  *
  * A batch that waits for its turn holds the rows it has written. One before it that is decided again may want the same
  * rows (the next number of an account's entries), and would wait for it in the database while it waits here: neither of the
@@ -20,16 +21,15 @@
 import type { Clock } from '../clock.ts'
 import { type Connection, codeOf, type Database, transaction, transactionOnce } from '../db.ts'
 import { applyCalls } from './ledger.ts'
-import { finishChanges, insertChanges } from './ledger-changes.ts'
+import { expectAbsent, finishChanges, insertChanges } from './ledger-changes.ts'
 import {
   type Account,
   AccountMap,
+  type HoldRow,
   type LedgerCall,
   type LedgerChanges,
   type LedgerOutcome,
-  type OperationRow,
   StaleError,
-  touchesHold,
 } from './ledger-rows.ts'
 import { keyOf, type LedgerState, readState, type StateOptions } from './ledger-state.ts'
 
@@ -57,8 +57,8 @@ const GUESS_LOCK_MS = 20
 const WATCHFUL_BATCHES = 64
 /** How long a batch that has written waits for those before it. */
 const PATIENCE_MS = 500
-/** Accounts kept in memory; all are let go when there are more, and read again as they are asked for. */
-const MOST_ACCOUNTS = 200_000
+/** Accounts and holds kept in memory; all are let go when there are more, and read again as they are asked for. */
+const MOST_KNOWN = { accounts: 200_000, holds: 100_000 } as const
 
 interface Decision {
   readonly outcomes: readonly LedgerOutcome[]
@@ -80,11 +80,12 @@ type AheadState = LedgerState & { readonly keysAreNew: boolean }
 
 export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
   const { database, instruments, remembersRefusals } = options
-  /** Accounts as they will be when all that is decided is committed. */
-  const ahead = new AccountMap<Account>()
+  /** Accounts and holds as they will be when all that is decided is committed. */
+  const ahead = { accounts: new AccountMap<Account>(), holds: new Map<string, HoldRow>() }
   /** How often they were let go: what was spared in a reading before that may be missing. */
   let clears = 0
-  const keysUnderWay = new Set<string>()
+  /** Whose calls have each key, the last batch of them; also while one is undecided that may have read before they were done. */
+  const keysUnderWay = new Map<string, symbol>()
   let lastDecided: Promise<void> = Promise.resolve()
   let lastEnded: Promise<void> = Promise.resolve()
   let chain = newChain()
@@ -99,13 +100,20 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     lastDecided = decided.promise
     lastEnded = ended.promise
     const keys = calls.map(keyOf)
+    const own = Symbol('a batch')
     try {
       const clearsBefore = clears
-      const state = cautious > 0 || calls.some(touchesHold) ? null : await readAhead(calls)
+      const state = cautious > 0 ? null : await readAhead(calls)
       await beforeDecided
-      if (state === null || clears !== clearsBefore || keys.some(key => keysUnderWay.has(key))) {
+      const isRepeated = keys.some(key => keysUnderWay.has(key))
+      for (const key of keys) keysUnderWay.set(key, own)
+      if (state === null || clears !== clearsBefore || isRepeated) {
         await beforeEnded
-        cautious = Math.max(cautious - 1, 0)
+        if (cautious > 0) {
+          cautious--
+          // Somebody else is at work: what is known may be so no more.
+          letGo()
+        }
         return await answerLocked(calls)
       }
       const decision = decide(state, calls)
@@ -113,7 +121,6 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
         await beforeEnded
         return await answerLocked(calls)
       }
-      for (const key of keys) keysUnderWay.add(key)
       const ownChain = chain
       decided.resolve()
       try {
@@ -133,34 +140,43 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
         if (isTaken(error)) watchful = WATCHFUL_BATCHES
         await beforeEnded
         return await answerLocked(calls)
-      } finally {
-        for (const key of keys) keysUnderWay.delete(key)
       }
     } finally {
       // Whatever happened here, who comes next also waits for those before.
       decided.resolve(beforeDecided)
       ended.resolve(beforeEnded)
+      void lastDecided.then(() => {
+        for (const key of keys) if (keysUnderWay.get(key) === own) keysUnderWay.delete(key)
+      })
     }
   }
 
-  /**
-   * Keys are hardly ever used twice, so they are looked up only for a while after one that was. Null: the calls take back
-   * what has to do with a hold.
-   */
-  async function readAhead(calls: readonly LedgerCall[]): Promise<AheadState | null> {
+  /** Keys are hardly ever used twice, so they are looked up only for a while after one that was. */
+  async function readAhead(calls: readonly LedgerCall[]): Promise<AheadState> {
     const keysAreNew = watchful === 0 && calls.every(call => call.kind !== 'reversal')
-    const isKnown = (userId: string, currency: string): boolean => ahead.get(userId, currency) !== undefined
-    const state = await readState(database, options, calls, { isKnown, keysAreNew })
+    const isKnown = (userId: string, currency: string): boolean => ahead.accounts.get(userId, currency) !== undefined
+    const knownHold = (key: string): HoldRow | undefined => ahead.holds.get(key)
+    const state = await readState(database, options, calls, { isKnown, knownHold, keysAreNew })
     if (watchful > 0)
       watchful = calls.some(call => state.operation(keyOf(call)) !== undefined) ? WATCHFUL_BATCHES : watchful - 1
-    return calls.some(call => call.kind === 'reversal' && isOfHold(state.operation(call.key)))
-      ? null
-      : { ...state, keysAreNew }
+    return { ...state, keysAreNew }
   }
 
   function letGo(): void {
-    ahead.clear()
+    ahead.accounts.clear()
+    ahead.holds.clear()
     clears++
+  }
+
+  /** What the next batches are decided on, whatever they have read meanwhile. */
+  function keep({ accounts, holds }: LedgerChanges): void {
+    if (ahead.accounts.size > MOST_KNOWN.accounts || ahead.holds.size > MOST_KNOWN.holds) {
+      letGo()
+      pauseGuessing(1)
+    }
+    // One that is not there yet, another process may open; it is looked for each time.
+    for (const { after } of accounts) if (after.isOpen) ahead.accounts.set(after.userId, after.currency, after)
+    for (const { after } of holds) ahead.holds.set(after.key, after)
   }
 
   /** The next batches wait for all that are under way, and are decided under locks. */
@@ -168,18 +184,19 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     cautious = Math.max(cautious, batches)
   }
 
-  /** Null where an answer rests on a key being new, and nothing that is written would find out that it is not. */
+  /**
+   * Null where an answer rests on what a key has done, or on its being new, and nothing that is written would find out that
+   * it is not so; and where what was read is older than what is known.
+   */
   function decide({ keysAreNew, ...state }: AheadState, calls: readonly LedgerCall[]): Decision | null {
     const account = (userId: string, currency: string): Account =>
-      ahead.get(userId, currency) ?? state.account(userId, currency)
+      ahead.accounts.get(userId, currency) ?? state.account(userId, currency)
+    const hold = (key: string): HoldRow | undefined => ahead.holds.get(key) ?? state.hold(key)
     const nowMs = options.nextMs()
-    const decision = applyCalls({ ...state, account, remembersRefusals }, calls, nowMs)
+    const decision = unlessStale(() => applyCalls({ ...state, account, hold, remembersRefusals }, calls, nowMs))
+    if (decision === null || decision.outcomes.some((outcome, at) => isRefusedReversal(outcome, calls[at]))) return null
     if (keysAreNew && !areWritten(calls, decision.changes)) return null
-    if (ahead.size > MOST_ACCOUNTS) {
-      letGo()
-      pauseGuessing(1)
-    }
-    for (const { after } of decision.changes.accounts) ahead.set(after.userId, after.currency, after)
+    keep(decision.changes)
     return { ...decision, nowMs }
   }
 
@@ -187,6 +204,7 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     const work = async (connection: Connection): Promise<void> => {
       await insertChanges(connection, instruments, changes, nowMs)
       await turnOf(beforeEnded, own)
+      await expectAbsent(connection, changes)
       await finishChanges(connection, instruments, changes)
     }
     await transactionOnce(database, work, GUESS_LOCK_MS)
@@ -206,20 +224,24 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
   }
 
   async function answerLocked(calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
-    letGo()
-    const outcomes = await transaction(database, connection => decideLocked(connection, calls), RACES)
-    // What the next ones have read meanwhile does not know of the holds.
-    if (calls.some(touchesHold)) letGo()
-    return outcomes
+    try {
+      const { outcomes, changes } = await transaction(database, connection => decideLocked(connection, calls), RACES)
+      keep(changes)
+      return outcomes
+    } catch (error) {
+      // Perhaps it was committed, and only the answer was lost.
+      letGo()
+      throw error
+    }
   }
 
-  async function decideLocked(connection: Connection, calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
+  async function decideLocked(connection: Connection, calls: readonly LedgerCall[]): Promise<Decision> {
     const state = await readState(connection, options, calls)
     const nowMs = options.nextMs()
     const { outcomes, changes } = applyCalls({ ...state, remembersRefusals }, calls, nowMs)
     await insertChanges(connection, instruments, changes, nowMs)
     await finishChanges(connection, instruments, changes)
-    return outcomes
+    return { outcomes, changes, nowMs }
   }
 
   return { answer }
@@ -238,8 +260,18 @@ function newChain(): Chain {
   return chain
 }
 
-function isOfHold(operation: OperationRow | undefined): boolean {
-  return operation?.kind === 'hold' || operation?.kind === 'release'
+/** It rests on the account, and on the key's not being taken back, which were not read at one moment. */
+function isRefusedReversal({ outcome }: LedgerOutcome, call: LedgerCall | undefined): boolean {
+  return outcome === 'refused' && call?.kind === 'reversal'
+}
+
+function unlessStale<Result>(work: () => Result): Result | null {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof StaleError) return null
+    throw error
+  }
 }
 
 /** Refusals that are not remembered leave no row, and so meet none. */

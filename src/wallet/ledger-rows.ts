@@ -27,7 +27,7 @@ export type LedgerCall =
   | { readonly kind: 'hold'; readonly hold: Hold }
   | { readonly kind: 'release'; readonly release: Release }
 
-/** Whether a call says anything of a hold; a reversal does not tell. */
+/** Whether a call names a hold, or is one; a reversal does not tell. */
 export function touchesHold(call: LedgerCall): boolean {
   switch (call.kind) {
     case 'operation':
@@ -109,7 +109,7 @@ export interface AccountChange {
   readonly after: Account
 }
 
-/** A hold that was placed (`before` null) or changed. */
+/** A hold that was placed (`before` null), changed, or only looked at (`after` is `before`). */
 export interface HoldChange {
   readonly before: HoldRow | null
   readonly after: HoldRow
@@ -155,6 +155,8 @@ export interface LedgerChanges {
   readonly entries: readonly Entry[]
   readonly totals: ReadonlyMap<string, TotalsChange>
   readonly holds: readonly HoldChange[]
+  /** Keys of holds that were looked for, and of which there were none. */
+  readonly missingHolds: readonly string[]
 }
 
 export type LedgerOutcome = Outcome<OperationDone | ReversalDone | HoldState | null>

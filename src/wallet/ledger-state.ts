@@ -26,26 +26,28 @@ export interface StateOptions {
 /** What may be left out of the reading, since the caller knows it. */
 export interface Spared {
   readonly isKnown: (userId: string, currency: string) => boolean
+  readonly knownHold: (key: string) => HoldRow | undefined
   /** Nobody has used the keys: whoever writes finds out if that is wrong. */
   readonly keysAreNew: boolean
 }
 
 export type LedgerState = Omit<LedgerView, 'remembersRefusals'>
 
-const NOTHING_SPARED: Spared = { isKnown: () => false, keysAreNew: false }
+const NOTHING_SPARED: Spared = { isKnown: () => false, knownHold: () => undefined, keysAreNew: false }
 
 /** On a connection (inside a transaction) everything is locked, in sorted order; on the pool nothing is. */
 export async function readState(
   source: Connection | Database,
   { instruments, feeUserId }: StateOptions,
   calls: readonly LedgerCall[],
-  { isKnown, keysAreNew }: Spared = NOTHING_SPARED,
+  { isKnown, knownHold, keysAreNew }: Spared = NOTHING_SPARED,
 ): Promise<LedgerState> {
   const reading: Reading = { source, instruments, lock: 'release' in source ? 'for update' : '' }
   const operations = keysAreNew ? NO_OPERATIONS : await readOperations(reading, calls.map(keyOf))
   const reversed = calls.flatMap(call => (call.kind === 'reversal' ? (operations.get(call.key) ?? []) : []))
   const legs = await readLegsMoved(reading, reversed)
-  const holds = await readNamedHolds(reading, calls, reversed)
+  const named = holdsNamed(calls, reversed, keysAreNew)
+  const holds = await readUnknownHolds(reading, named, knownHold)
   const wanted = new AccountMap<Account>()
   const want = (userId: string, currency: string): void => {
     if (isKnown(userId, currency) || !instruments.assets.has(currency)) return
@@ -60,7 +62,10 @@ export async function readState(
   }
   for (const { userId, currency } of reversed) if (userId !== null && currency !== null) want(userId, currency)
   for (const moved of legs.values()) for (const leg of moved) want(leg.userId, leg.currency)
-  for (const { userId, currency } of holds.values()) want(userId, currency)
+  for (const key of named) {
+    const hold = knownHold(key) ?? holds.get(key)
+    if (hold !== undefined) want(hold.userId, hold.currency)
+  }
   for (const account of await readAccounts(reading, wanted.values())) {
     wanted.set(account.userId, account.currency, account)
   }
@@ -184,12 +189,15 @@ function unitsOf(text: string, scale: number, status: OperationRow['status']): b
   return typeof units === 'bigint' ? units : null
 }
 
-/** The holds that calls draw on or release, and those that what is to be taken back has placed or released. */
-async function readNamedHolds(
-  { source, instruments, lock }: Reading,
+/**
+ * The keys of the holds that calls draw on or release, that what is to be taken back has placed or released, and, where keys
+ * may have been used, that calls place.
+ */
+function holdsNamed(
   calls: readonly LedgerCall[],
   reversed: readonly OperationRow[],
-): Promise<ReadonlyMap<string, HoldRow>> {
+  keysAreNew: boolean,
+): ReadonlySet<string> {
   const keys = new Set<string>()
   const want = (key: string | null | undefined): void => {
     if (key !== null && key !== undefined) keys.add(key)
@@ -197,15 +205,24 @@ async function readNamedHolds(
   for (const call of calls) {
     if (call.kind === 'operation') want(call.operation.hold)
     if (call.kind === 'settlement') for (const leg of call.settlement.legs) want(leg.hold)
-    if (call.kind === 'hold') want(call.hold.key)
+    if (call.kind === 'hold' && !keysAreNew) want(call.hold.key)
     if (call.kind === 'release') want(call.release.hold)
   }
   for (const { key, kind, hold } of reversed) {
     if (kind === 'hold') want(key)
     if (kind === 'release') want(hold)
   }
-  if (keys.size === 0) return NO_HOLDS
-  const holds = await readHolds(source, instruments, [...keys], lock)
+  return keys
+}
+
+async function readUnknownHolds(
+  { source, instruments, lock }: Reading,
+  named: ReadonlySet<string>,
+  knownHold: Spared['knownHold'],
+): Promise<ReadonlyMap<string, HoldRow>> {
+  const unknown = [...named].filter(key => knownHold(key) === undefined)
+  if (unknown.length === 0) return NO_HOLDS
+  const holds = await readHolds(source, instruments, unknown, lock)
   return new Map(holds.map(hold => [hold.key, hold]))
 }
 

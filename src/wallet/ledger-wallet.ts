@@ -53,8 +53,10 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
     TRANSACTIONS_AT_ONCE,
   )
   const answer = async (call: LedgerCall): Promise<LedgerOutcome> => {
-    if (!holds && (call.kind === 'hold' || call.kind === 'release')) throw withoutHolds()
-    if (!holds && touchesHold(call)) return { outcome: 'refused', ...NO_HOLDS }
+    if (!holds && touchesHold(call)) {
+      if (call.kind === 'hold' || call.kind === 'release') throw withoutHolds()
+      return { outcome: 'refused', ...NO_HOLDS }
+    }
     return refuseRequest(call) ?? (await calls.add(call))
   }
   return {

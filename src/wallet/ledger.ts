@@ -113,6 +113,7 @@ class Batch {
       entries: this.#entries,
       totals: this.#totals,
       holds: this.#holds.changes(),
+      missingHolds: this.#holds.missing(),
     }
   }
 

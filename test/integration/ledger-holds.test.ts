@@ -112,6 +112,39 @@ describe('several processes at once', () => {
     expect(await debit('third', 1n)).toMatchObject({ outcome: 'applied' })
   })
 
+  test('a hold, and an account, that another process brought in meanwhile are there for this one', async () => {
+    const [guessing, other] = [ledger(), ledger()]
+    await fund(100n)
+    const of = { currency: 'USDT', tradeId: TRADE, reason: 'TRADE_SETTLEMENT' } as const
+    const debit = (key: string, userId: string, named: { readonly hold?: string } = {}) =>
+      guessing.apply({ key, type: 'debit', userId, amount: 10n, ...of, ...named })
+    expect(await debit('first', BUYER, { hold: 'hold' })).toMatchObject({ outcome: 'refused', code: 'HOLD_NOT_FOUND' })
+    expect(await debit('second', SELLER)).toMatchObject({ outcome: 'refused', code: 'INSUFFICIENT_BALANCE' })
+    await other.hold({ key: 'hold', userId: BUYER, currency: 'USDT', amount: 100n })
+    await other.apply({ key: 'given', type: 'credit', userId: SELLER, amount: 10n, ...of })
+    expect(await debit('third', BUYER, { hold: 'hold' })).toMatchObject({ outcome: 'applied' })
+    expect(await debit('fourth', SELLER)).toMatchObject({ outcome: 'applied' })
+  })
+
+  test('what was drawn on, released or taken back by another process is so for this one', async () => {
+    const [guessing, other] = [ledger(), ledger()]
+    await fund(100n)
+    const of = { userId: BUYER, currency: 'USDT' } as const
+    for (const key of ['drawn', 'released', 'reversed']) await guessing.hold({ key, ...of, amount: 10n })
+    const debit = (wallet: BookedWallet, key: string, hold: string) =>
+      wallet.apply({ key, type: 'debit', ...of, amount: 8n, hold, tradeId: TRADE, reason: 'TRADE_SETTLEMENT' })
+    await debit(other, 'debit', 'drawn')
+    await other.release({ key: 'release', hold: 'released', amountAtto: 8n * 10n ** 10n })
+    await other.reverse('reversed')
+    const rest = (hold: string) => guessing.release({ key: `rest of ${hold}`, hold, amountAtto: 3n * 10n ** 10n })
+    for (const hold of ['drawn', 'released']) {
+      expect(await rest(hold)).toMatchObject({ code: 'HOLD_EXCEEDED', amounts: { available: 2n, required: 3n } })
+    }
+    expect(await rest('reversed')).toMatchObject({ outcome: 'refused', code: 'HOLD_NOT_FOUND' })
+    expect(await debit(guessing, 'too late', 'reversed')).toMatchObject({ code: 'HOLD_NOT_FOUND' })
+    expect(await guessing.balance(BUYER, 'USDT')).toMatchObject({ available: 88n, held: 4n, total: 92n })
+  })
+
   test('random calls of all kinds on the same accounts: nothing is held or spent twice', {
     timeout: 60_000,
   }, async () => {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { openDatabase } from '../../src/db.ts'
@@ -124,6 +125,35 @@ describe('what the tables refuse, whatever the code forgets', () => {
       'check constraint',
     )
   })
+})
+
+test('a reversal that was read while the one before it was under way is a repetition of it', async () => {
+  await emptyLedger('settlements')
+  const wallet = ledger()
+  await wallet.apply(credit('taken back'))
+  await wallet.apply(credit('spent', { type: 'debit', amount: 1n, reason: 'WITHDRAWAL' }))
+  const inTheWay = await db.database.connect()
+  const lockAccount = () => inTheWay.query(`begin; select from ledger_accounts where user_id = '${BUYER}' for update`)
+  try {
+    // A guess that meets a lock is let go, and so are the next ones: eight batches are decided under locks.
+    await lockAccount()
+    const met = wallet.apply(credit('met', { amount: 1n }))
+    await delay(100)
+    await inTheWay.query('rollback')
+    await met
+    for (let at = 0; at < 7; at++) await wallet.apply(credit(`other ${at}`, { userId: SELLER }))
+    // The last of them waits for the account, and the one behind it has read by then that nothing is taken back.
+    await lockAccount()
+    const first = wallet.reverse('taken back')
+    await delay(50)
+    const second = wallet.reverse('taken back')
+    await delay(50)
+    await inTheWay.query('rollback')
+    expect(await first).toMatchObject({ outcome: 'applied', replayed: false, done: { status: 'reversed' } })
+    expect(await second).toMatchObject({ outcome: 'applied', replayed: true, done: { status: 'reversed' } })
+  } finally {
+    inTheWay.release(true)
+  }
 })
 
 test('a call that the database refuses costs no other call of its batch', async () => {

@@ -30,7 +30,7 @@ import { requestOf, saidOf } from './wallet-chaos/wire.ts'
 export interface WalletChaosOptions {
   readonly operations: number
   readonly seed: number
-  /** False: no call says anything of a hold, so that none has to be decided under locks for its sake. */
+  /** False: no call says anything of a hold. */
   readonly holds: boolean
 }
 
