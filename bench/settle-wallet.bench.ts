@@ -5,13 +5,11 @@
  *
  *   npm run bench:settle -- --trades 20000 --users 200 --rate 500 --seconds 10
  */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { systemClock } from '../src/clock.ts'
 import { loadConfig } from '../src/config.ts'
@@ -22,6 +20,7 @@ import { createLogger } from '../src/log.ts'
 import { createSettlement, openConfiguredDatabase, type SettlementService } from '../src/main.ts'
 import { createOutstanding, type Outstanding } from '../src/replay/outstanding.ts'
 import { createHttpWallet } from '../src/wallet/http/http-wallet.ts'
+import { onServer, TOKEN } from './load.ts'
 import { type Figures, fundUsers, makeTrades, SEED, settleAll } from './workload.ts'
 
 export interface WalletBenchOptions {
@@ -49,8 +48,6 @@ export interface WalletBenchResult {
 }
 
 const log = createLogger('warn')
-const TOKEN = 'a-key-for-the-benchmark'
-const LEGWORK = new URL('../bin/legwork', import.meta.url).pathname
 
 export async function bench(options: WalletBenchOptions): Promise<WalletBenchResult> {
   const naive = await onWallet('reversals', url => runNaive(url, options))
@@ -77,22 +74,7 @@ export async function bench(options: WalletBenchOptions): Promise<WalletBenchRes
 }
 
 async function onWallet<Result>(level: string, work: (url: string) => Promise<Result>): Promise<Result> {
-  const child = spawn(LEGWORK, ['wallet', '--memory', '--level', level, '--port', '0', '--json'], {
-    env: { ...process.env, LEGWORK_ADMIN_TOKEN: TOKEN },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  try {
-    return await work(await readyUrl(child))
-  } finally {
-    child.kill('SIGTERM')
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
-  }
-}
-
-async function readyUrl({ stdout }: ChildProcess): Promise<string> {
-  if (stdout === null) throw new Error('the wallet has no output')
-  for await (const line of createInterface({ input: stdout })) return JSON.parse(line).url
-  throw new Error('the wallet ended before it was ready')
+  return await onServer(['wallet', '--memory', '--level', level], work)
 }
 
 async function onService<Result>(

@@ -6,12 +6,9 @@
  *
  *   npm run bench:wallet -- --accounts 100 --filled-accounts 1000000 --filled-entries 10000000
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { systemClock } from '../src/clock.ts'
 import { type Database, openDatabase, transaction } from '../src/db.ts'
@@ -19,6 +16,7 @@ import { createLogger } from '../src/log.ts'
 import { runningPostgres } from '../src/postgres/supervisor.ts'
 import { createPipelinedTransport } from '../src/wallet/http/pipelined-transport.ts'
 import type { HttpTransport } from '../src/wallet/http/transport.ts'
+import { carrying, mixed, onServer, type Timed, TOKEN, timed, userAt } from './load.ts'
 
 export interface WalletBenchOptions {
   /** Single debits and credits. */
@@ -34,17 +32,10 @@ export interface WalletBenchOptions {
   readonly filledEntries: number
 }
 
-interface Figures {
-  readonly per_second: number
-  /** Of one request. */
-  readonly p50_ms: number
-  readonly p99_ms: number
-}
-
 interface WalletFigures {
-  readonly singles: Figures
-  readonly batched: Figures
-  readonly settlements: Figures
+  readonly singles: Timed
+  readonly batched: Timed
+  readonly settlements: Timed
 }
 
 export interface WalletBenchResult {
@@ -55,14 +46,12 @@ export interface WalletBenchResult {
   readonly wallet: WalletFigures
   readonly filled: WalletFigures | null
   /** The plain way; on the connections that do best, 32. */
-  readonly plain: Figures
+  readonly plain: Timed
   /** How many times as fast the empty one is. */
   readonly empty_to_filled: Readonly<Record<keyof WalletFigures, number>> | null
   readonly batched_to_plain: number
 }
 
-const TOKEN = 'a-key-for-the-benchmark'
-const LEGWORK = new URL('../bin/legwork', import.meta.url).pathname
 const BATCH = 1000
 const SETTLEMENTS = 500
 /** Requests under way at the same time that carry many. */
@@ -106,25 +95,14 @@ async function onWallet<Result>(
   work: (url: string, folder: string) => Promise<Result>,
 ): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), 'legwork-bench-'))
-  const child = spawn(LEGWORK, ['wallet', '--port', '0', '--json', '--data-dir', folder], {
-    env: { ...process.env, LEGWORK_ADMIN_TOKEN: TOKEN },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
   try {
-    const url = await readyUrl(child)
-    await fill(folder, accounts, entries)
-    return await work(url, folder)
+    return await onServer(['wallet', '--data-dir', folder], async url => {
+      await fill(folder, accounts, entries)
+      return await work(url, folder)
+    })
   } finally {
-    child.kill('SIGTERM')
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
     await rm(folder, { recursive: true, force: true })
   }
-}
-
-async function readyUrl({ stdout }: ChildProcess): Promise<string> {
-  if (stdout === null) throw new Error('the wallet has no output')
-  for await (const line of createInterface({ input: stdout })) return JSON.parse(line).url
-  throw new Error('the wallet ended before it was ready')
 }
 
 /** Accounts as the wallet would have made them, with a deposit each, and more entries on them: written by SQL, for speed. */
@@ -165,7 +143,7 @@ async function databaseOf(folder: string, connections: number): Promise<Database
 }
 
 /** What a first version of a wallet does: a row lock, an entry and a commit for each operation. */
-async function plainly(folder: string, { singles }: WalletBenchOptions, accounts: number): Promise<Figures> {
+async function plainly(folder: string, { singles }: WalletBenchOptions, accounts: number): Promise<Timed> {
   const users = Math.ceil(accounts / 2)
   const database = await databaseOf(folder, PLAIN_CONNECTIONS)
   try {
@@ -199,11 +177,6 @@ async function plainly(folder: string, { singles }: WalletBenchOptions, accounts
 /** The SQL of what `userAt` says. */
 function userOf(number: string): string {
   return `lpad(to_hex(${number}), 32, '0')::uuid`
-}
-
-function userAt(number: number): string {
-  const hex = number.toString(16).padStart(32, '0')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
 
 /** A moment of each first: code that has never run is slow once. */
@@ -247,7 +220,7 @@ async function measure(
       )
       return ask(transport, '/v1/settlements', { settlements: calls }, SETTLEMENTS)
     })
-    return { singles, batched: times(batched, BATCH), settlements: times(settlements, SETTLEMENTS) }
+    return { singles, batched: carrying(batched, BATCH), settlements: carrying(settlements, SETTLEMENTS) }
   } finally {
     transport.close()
   }
@@ -293,13 +266,6 @@ function settlementOf(run: string, at: number, users: number) {
   }
 }
 
-/** A whole number that looks random (the finaliser of MurmurHash3, which is in the public domain). */
-function mixed(at: number): number {
-  const first = Math.imul(at ^ (at >>> 16), 0x85ebca6b)
-  const second = Math.imul(first ^ (first >>> 13), 0xc2b2ae35)
-  return (second ^ (second >>> 16)) >>> 0
-}
-
 /** Throws unless all that a call asks for is done. */
 async function ask(
   transport: HttpTransport,
@@ -312,29 +278,6 @@ async function ask(
   if (sent.kind !== 'answer') throw new Error(`${path}: ${sent.code}`)
   const done = sent.body.split(/"status":"(?:applied|settled)"/).length - 1
   if (sent.status >= 300 || done !== many) throw new Error(`${path}: ${sent.status} ${sent.body.slice(0, 500)}`)
-}
-
-/** Calls by so many callers, each of which waits for its answer. */
-async function timed(calls: number, callers: number, call: (at: number) => Promise<void>): Promise<Figures> {
-  const took: number[] = []
-  let next = 0
-  const caller = async (): Promise<void> => {
-    for (let at = next++; at < calls; at = next++) {
-      const began = performance.now()
-      await call(at)
-      took.push(performance.now() - began)
-    }
-  }
-  const began = performance.now()
-  await Promise.all(Array.from({ length: callers }, caller))
-  const seconds = (performance.now() - began) / 1000
-  took.sort((a, b) => a - b)
-  const percentile = (share: number): number => Math.round((took[Math.floor((took.length - 1) * share)] ?? 0) * 10) / 10
-  return { per_second: Math.round(calls / seconds), p50_ms: percentile(0.5), p99_ms: percentile(0.99) }
-}
-
-function times({ per_second, ...rest }: Figures, many: number): Figures {
-  return { per_second: per_second * many, ...rest }
 }
 
 if (import.meta.main) {
