@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmod, chown, lstat, mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Binaries } from './binaries.ts'
 import { codeOf, explainOutput, PostgresStartError } from './errors.ts'
@@ -11,12 +12,25 @@ export const SUPERUSER = 'legwork'
 const HALF_MADE = 'postgres.init-'
 const OUTPUT_LIMIT = 4096
 
+const MEBIBYTE = 2 ** 20
+
 /**
- * Written into a new cluster's `postgresql.conf`, where an operator may change them. For a small machine: 2 cores, 2 GB.
- * What durability rests on is not here but on the server's command line.
+ * A quarter of the memory there is, as PostgreSQL's manual has it ("Resource Consumption"), within bounds. It is taken only
+ * as it is used: by the indexes of a ledger that has filled, where each new entry goes to a page of its own.
+ */
+function sharedBuffers(): string {
+  // Zero, or more than there is: no limit is set.
+  const limit = process.constrainedMemory()
+  const memory = limit > 0 ? Math.min(limit, totalmem()) : totalmem()
+  return `${Math.round(Math.min(Math.max(memory / 4 / MEBIBYTE, 128), 4096))}MB`
+}
+
+/**
+ * Written into a new cluster's `postgresql.conf`, where an operator may change them. What durability rests on is not here
+ * but on the server's command line.
  */
 const NEW_CLUSTER_SETTINGS = [
-  'shared_buffers=128MB',
+  `shared_buffers=${sharedBuffers()}`,
   'max_wal_size=4GB',
   'checkpoint_timeout=15min',
   'checkpoint_completion_target=0.9',
@@ -25,7 +39,7 @@ const NEW_CLUSTER_SETTINGS = [
   'max_connections=50',
   'jit=off',
   'autovacuum=on',
-] as const
+]
 
 /** `/proc/self/cwd` is looked up without passing the folders above it, which may be closed to the server's user. */
 export function dataArgument(cluster: string): string {
