@@ -25,8 +25,11 @@ export type Authenticate = (key: string) => Found | Promise<Found>
 export interface RouteAccess {
   /** The least role. */
   readonly role?: RankedRole
-  /** Traders may call it as well, and are shown what is their own alone: the route sees to that. */
-  readonly traders?: 'own'
+  /**
+   * Traders may call it as well; `own`: they are shown, and may touch, what is their own alone: the route sees to that.
+   * `all`: it shows nothing that is anybody's.
+   */
+  readonly traders?: 'own' | 'all'
 }
 
 const RANK: Readonly<Record<RankedRole, number>> = { viewer: 0, operator: 1, admin: 2 }
@@ -67,7 +70,7 @@ export function requireRole(
       return refuse(reply, problemOf('UNAUTHORIZED', key === undefined ? 'no key was given' : unknown))
     }
     const { role: needed = 'admin', traders }: RouteAccess = request.routeOptions.config
-    if (!isAtLeast(found, needed) && !(found.role === 'trader' && traders === 'own')) {
+    if (!isAtLeast(found, needed) && !(found.role === 'trader' && traders !== undefined)) {
       return refuse(reply, problemOf('FORBIDDEN', `this needs the role ${needed}; the key has ${found.role}`))
     }
     request.principal = found
@@ -83,6 +86,21 @@ export function keyOf(authorization: string | undefined): string | undefined {
 /** A trader is at least nothing: what it may do, its routes say. */
 export function isAtLeast({ role }: Principal, needed: RankedRole): boolean {
   return role !== 'trader' && RANK[role] >= RANK[needed]
+}
+
+/** Whose things a principal may see or touch alone; null: anybody's. */
+export function onlyOf({ role, userId }: Principal): string | null {
+  return role === 'trader' ? (userId ?? NOBODY) : null
+}
+
+/** A trader's key has a user; one that had none would have nothing. */
+const NOBODY = '00000000-0000-0000-0000-000000000000'
+
+/** Whose things a list shows; empty: everybody's. A trader's filter can only name the trader; null: it names others alone. */
+export function visibleUsers(asked: readonly string[], principal: Principal): readonly string[] | null {
+  const own = onlyOf(principal)
+  if (own === null) return asked
+  return asked.length > 0 && !asked.includes(own) ? null : [own]
 }
 
 /** Whether a principal may see what these users took part in. */

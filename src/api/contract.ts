@@ -20,7 +20,7 @@ export const Uuid = Type.String({
   examples: ['0192f3a4-0000-7000-8000-000000000001'],
 })
 /** Long texts are for `parseDecimal` to refuse, as numbers of too many digits. */
-const Decimal = Type.String({
+export const Decimal = Type.String({
   pattern: '^-?[0-9]+(?:\\.[0-9]+)?$',
   title: 'a decimal number as a text',
   examples: ['28165.47'],
@@ -47,6 +47,9 @@ export const NextCursor = orNull(Type.String())
 export function listOf(pattern: string, title: string) {
   return Type.Optional(Type.String({ pattern: `^${pattern}(?:,${pattern})*$`, maxLength: 4000, title }))
 }
+
+export const UserIds = listOf(UUID, 'UUIDs, separated by commas')
+export const Symbols = listOf(`${ASSET}[/-]${ASSET}`, 'symbols BASE/QUOTE or BASE-QUOTE, separated by commas')
 
 /** A field that is always there and may be null. */
 export function orNull<T extends { readonly type: string }>(schema: T) {
@@ -122,8 +125,8 @@ export const TradesTaken = Type.Object({
 export const TradesQuery = Type.Object(
   {
     settlement_status: listOf(STATUS, 'PENDING, SETTLED or SETTLEMENT_FAILED, several separated by commas'),
-    symbol: listOf(`${ASSET}[/-]${ASSET}`, 'symbols BASE/QUOTE or BASE-QUOTE, separated by commas'),
-    user_id: listOf(UUID, 'UUIDs, separated by commas'),
+    symbol: Symbols,
+    user_id: UserIds,
     limit: Limit,
     cursor: Cursor,
   },
@@ -144,6 +147,8 @@ const TRADE_FIELDS = {
   seller_user_id: Type.String(),
   buyer_fee: Type.String(),
   seller_fee: Type.String(),
+  buyer_fee_rate: orNull(Type.String({ description: 'Null: of a trade of another matching engine, like the next.' })),
+  seller_fee_rate: orNull(Type.String()),
   is_buyer_maker: orNull(Type.Boolean()),
   settlement_status: Type.Enum(['PENDING', 'SETTLED', 'SETTLEMENT_FAILED']),
   settled_at: orNull(Type.String({ format: 'date-time' })),

@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { isAway } from '../db.ts'
+import { DeskUnavailableError } from '../orders/desk.ts'
 import type { Problem } from './contract.ts'
 import { invalid, malformed } from './faults.ts'
 import { problemOf, refuse } from './problem.ts'
@@ -23,6 +24,8 @@ export async function failureOf(
   from: { readonly method: string; readonly route: string | undefined },
   { log, notReady }: { readonly log: FastifyBaseLogger; readonly notReady: NotReady },
 ): Promise<Problem> {
+  // Says what to do about it, and tells of nothing inside.
+  if (error instanceof DeskUnavailableError) return problemOf('UNAVAILABLE', error.message)
   const where = { ...from, err: error }
   // A connection that breaks under a query has no code: whether the database is there is then asked.
   if (isUnavailable(error) || isAway(error) || (await checked(notReady)).length > 0) {

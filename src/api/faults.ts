@@ -17,7 +17,11 @@ type SchemaError = FastifySchemaValidationError & { readonly parentSchema?: Said
 
 /** The problem of a request that does not have the form its schema asks for, with a JSON pointer to each fault. */
 export function malformed(errors: readonly FastifySchemaValidationError[], part = 'body'): Problem {
-  const faults = firstOfEach(errors.slice(0, MAX_FAULTS).map(faultOf))
+  return problemOfFaults(firstOfEach(errors.slice(0, MAX_FAULTS).map(faultOf)), part)
+}
+
+/** One problem of all that is wrong with a request. */
+export function problemOfFaults(faults: readonly Fault[], part = 'body'): Problem {
   const codes = new Set(faults.map(fault => fault.code ?? 'INVALID_REQUEST'))
   const [only] = codes
   const code = codes.size === 1 && only !== undefined ? (only as ProblemCode) : 'INVALID_REQUEST'

@@ -23,7 +23,7 @@ export async function describeApi(app: App, version: string): Promise<void> {
       const body = describedBody === undefined ? {} : { body: describedBody }
       // Only on what needs a key.
       const access =
-        role === undefined ? {} : { 'x-least-role': role, ...(traders === 'own' && { 'x-traders': 'own' }) }
+        role === undefined ? {} : { 'x-least-role': role, ...(traders !== undefined && { 'x-traders': traders }) }
       return { schema: { ...schema, ...body, ...access }, url }
     },
   })

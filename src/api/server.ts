@@ -16,6 +16,7 @@ import { guardRoutes } from './guard.ts'
 import { parseInstant } from './instant.ts'
 import { type KeyServices, keyRoutes, noKeyRoutes } from './keys/plugin.ts'
 import { describeApi } from './openapi.ts'
+import { type OrderServices, orderRoutes } from './orders/plugin.ts'
 import { problemOf, refuse } from './problem.ts'
 import { healthRoutes, type NotReady } from './routes/health-show.ts'
 import type { TradeServices } from './routes/trade-services.ts'
@@ -37,6 +38,8 @@ export interface ServerOptions {
   readonly timeoutMs?: number
   /** Null: this server takes no trades (a wallet alone). */
   readonly trades: TradeServices | null
+  /** Not given: this server takes no orders. */
+  readonly orders?: OrderServices
   /** Not given: this server has nothing for operators (a wallet alone). */
   readonly admin?: AdminServices
   /** Null: this server offers no wallet (it uses one elsewhere). */
@@ -96,6 +99,7 @@ export function createServer(options: ServerOptions): App {
         tradesListRoute(guarded, options.trades)
         tradeShowRoute(guarded, options.trades)
       }
+      if (options.orders !== undefined) orderRoutes(guarded, options.orders)
       if (options.admin !== undefined) adminRoutes(guarded, options.admin)
       keyAndAuditRoutes(guarded, options)
       if (options.wallet !== null) await walletRoutes(guarded, options.wallet)

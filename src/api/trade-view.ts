@@ -7,7 +7,9 @@ import { planOf } from '../worker/plan.ts'
 import type { LegView, TradeDetail, TradeView } from './contract.ts'
 import { formatInstant } from './instant.ts'
 
-export function viewTrade(stored: StoredTrade, instruments: Instruments): TradeView {
+type Shown = Pick<StoredTrade, 'trade' | 'status' | 'settledAtMs' | 'retryCount' | 'failureReason'>
+
+export function viewTrade(stored: Shown, instruments: Instruments): TradeView {
   const { trade } = stored
   const { base, quote } = marketOf(instruments, trade.symbol)
   const { isBuyerMaker, buyerOrderId, sellerOrderId } = trade
@@ -25,6 +27,8 @@ export function viewTrade(stored: StoredTrade, instruments: Instruments): TradeV
     seller_user_id: trade.sellerUserId,
     buyer_fee: formatDecimal(trade.buyerFee, quote.scale),
     seller_fee: formatDecimal(trade.sellerFee, quote.scale),
+    buyer_fee_rate: trade.terms?.buyerFeeRate ?? null,
+    seller_fee_rate: trade.terms?.sellerFeeRate ?? null,
     is_buyer_maker: isBuyerMaker,
     settlement_status: stored.status,
     settled_at: stored.settledAtMs === null ? null : formatInstant(stored.settledAtMs),

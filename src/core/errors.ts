@@ -65,11 +65,42 @@ const REQUESTS = {
   },
 } as const satisfies Record<string, ErrorEntry>
 
+const ORDERS = {
+  PRICE_TICK: {
+    title: 'A price is between two steps of the market',
+    action: 'Send a multiple of the `tick_size` that `GET /v1/markets` names.',
+  },
+  LOT_SIZE: {
+    title: 'A quantity is between two steps of the market',
+    action: 'Send a multiple of the `lot_size` that `GET /v1/markets` names.',
+  },
+  MIN_NOTIONAL: {
+    title: 'The order is too small for the market',
+    action: 'Send one of at least the `min_notional` that `GET /v1/markets` names.',
+  },
+  POST_ONLY_WOULD_CROSS: {
+    title: 'A post-only order would trade at once',
+    action: 'Send a price that does not reach the other side of the book.',
+  },
+  MARKET_HALTED: {
+    title: 'The market takes no orders just now',
+    action: 'Wait until `GET /v1/markets` says `trading`; cancelling and reducing go on.',
+  },
+  CLIENT_ORDER_ID_REUSED: {
+    title: 'A client order id was used before for another order',
+    action: 'Nothing was taken. Look the first one up by its client order id; each order has one of its own, for ever.',
+  },
+  ORDER_NOT_OPEN: {
+    title: 'The order is over',
+    action: 'Look it up: it is filled, cancelled or expired, and stays so.',
+  },
+} as const satisfies Record<string, ErrorEntry>
+
 const WALLET = {
   INSUFFICIENT_BALANCE: {
     title: 'Not enough is available on the account',
     action:
-      'Of a settlement: see that the account holds it, then retry the dead letter. Of an undo: the credit was spent; recover it, and the rollback completes by itself.',
+      'Of an order: it was not taken; what was `available` and what is `required` stands beside the code. Of a settlement: see that the account holds it, then retry the dead letter. Of an undo: the credit was spent; recover it, and the rollback completes by itself.',
   },
   UNKNOWN_CURRENCY: {
     title: 'The currency is not known',
@@ -158,9 +189,10 @@ const CALLS = {
 } as const satisfies Record<string, ErrorEntry>
 
 /** The catalogue, in the groups it is shown in. */
-export const ERRORS = { ...REQUESTS, ...WALLET, ...CALLS } as const
+export const ERRORS = { ...REQUESTS, ...ORDERS, ...WALLET, ...CALLS } as const
 export const ERROR_GROUPS = [
   ['Requests that are not taken', REQUESTS],
+  ['Orders that are not taken', ORDERS],
   ['What a wallet says', WALLET],
   ['Calls to a wallet', CALLS],
 ] as const satisfies readonly (readonly [string, Readonly<Record<string, ErrorEntry>>])[]

@@ -11,6 +11,7 @@ import {
   createLevels,
   hasRoomFor,
   type Levels,
+  levelAt,
   ordersOf,
   type RestingOrder,
   remove,
@@ -57,6 +58,8 @@ export interface Book {
   apply(command: Command): readonly MarketEvent[]
   /** Best first: `[ticks, lots, orders]`. */
   depth(side: Side, limit: number): readonly (readonly [number, number, number])[]
+  /** What rests at a price: `[lots, orders]`. */
+  level(side: Side, ticks: number): readonly [number, number]
   openOrder(orderId: string): OpenOrder | null
   /** Bids, then asks, best first, as a new copy. */
   state(): BookState
@@ -91,6 +94,10 @@ export function createBook(rules: BookRules, from: BookState = { sequence: 0, or
       const { sorted } = sideOf(book, side)
       const best = sorted.slice(Math.max(0, sorted.length - limit)).reverse()
       return best.map(({ ticks, lots, orders }) => [ticks, lots, orders] as const)
+    },
+    level: (side, ticks) => {
+      const { lots, orders } = levelAt(sideOf(book, side), ticks) ?? { lots: 0, orders: 0 }
+      return [lots, orders]
     },
     openOrder: orderId => {
       const order = book.open.get(orderId)

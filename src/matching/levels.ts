@@ -46,8 +46,14 @@ export function* ordersOf({ sorted }: Levels): Generator<RestingOrder> {
 
 /** Whether the level at the order's price can count its lots too. */
 export function hasRoomFor(levels: Levels, ticks: number, lots: number): boolean {
+  const level = levelAt(levels, ticks)
+  return level === undefined || Number.isSafeInteger(level.lots + lots)
+}
+
+/** Undefined: nothing rests at this price. */
+export function levelAt(levels: Levels, ticks: number): Level | undefined {
   const level = levels.sorted[placeOf(levels, ticks)]
-  return level?.ticks !== ticks || Number.isSafeInteger(level.lots + lots)
+  return level?.ticks === ticks ? level : undefined
 }
 
 /** Puts an order behind all others at its price. */

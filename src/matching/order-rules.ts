@@ -52,8 +52,8 @@ export function readOrder(market: Market, input: OrderInput): { readonly command
   return { command: { ...placed, type: 'limit', side, ticks, lots, timeInForce, postOnly } }
 }
 
-/** What goes together and what does not. */
-function shapeFault(input: OrderInput): OrderFault | null {
+/** What goes together in an order and what does not, whatever its market. */
+export function shapeFault(input: Omit<OrderInput, 'orderId' | 'userId'>): OrderFault | null {
   const { type, side, price, quantity, quoteQuantity, timeInForce, postOnly } = input
   const fault = (field: OrderFault['field'], detail: string): OrderFault => ({ code: 'INVALID_REQUEST', field, detail })
   if (type === 'limit') {

@@ -43,6 +43,16 @@ export interface MarketChanges {
   readonly trades: readonly Trade[]
   readonly freed: readonly Freed[]
   readonly events: readonly MarketEvent[]
+  /** The price levels that these orders are, or were, part of, as they are now. */
+  readonly levels: readonly ChangedLevel[]
+}
+
+/** An empty level has no quantity and no orders. */
+export interface ChangedLevel {
+  readonly side: Order['side']
+  readonly price: bigint
+  readonly quantity: bigint
+  readonly orders: number
 }
 
 export interface MarketDesk {
@@ -232,6 +242,21 @@ export function createMarketDesk(options: MarketDeskOptions): MarketDesk {
     return orderOf(order)
   }
 
+  /** Of orders that came to rest. */
+  function levelsOf(orders: readonly Working[]): readonly ChangedLevel[] {
+    const seen = { buy: new Set<number>(), sell: new Set<number>() }
+    const levels: ChangedLevel[] = []
+    for (const { side, price, openedSequence } of orders) {
+      if (price === null || openedSequence === null) continue
+      const ticks = Number(price / tickUnits)
+      if (seen[side].has(ticks)) continue
+      seen[side].add(ticks)
+      const [lots, count] = book.level(side, ticks)
+      levels.push({ side, price, quantity: BigInt(lots) * lotUnits, orders: count })
+    }
+    return levels
+  }
+
   function apply(command: Parameters<Book['apply']>[0]): readonly MarketEvent[] {
     const made = book.apply(command)
     events.push(...made)
@@ -327,6 +352,7 @@ export function createMarketDesk(options: MarketDeskOptions): MarketDesk {
           return amount === 0n ? [] : [{ order, currency: currencyOf(order.side), amount }]
         }),
         events,
+        levels: levelsOf(touched),
       }
       placed = new Set()
       changed = new Set()

@@ -39,7 +39,9 @@ export interface Session {
   /** What an order must have set aside as the book stands: a purchase at the market costs what the book asks for. */
   needOf(terms: OrderTerms, command: OrderCommand): Need
   depth(symbol: string, limit: number): Depth | null
+  /** Null: no such market. */
   /** What the commands since the last call have changed, by market. */
+  openOrdersOf(userId: string): readonly Order[]
   takeChanges(): readonly MarketChanges[]
   close(): Promise<void>
 }
@@ -96,6 +98,13 @@ export async function openSession(options: SessionOptions): Promise<Session | nu
       },
       takeChanges() {
         const changes: MarketChanges[] = []
+      openOrdersOf: userId =>
+        [...desks.values()].flatMap(desk =>
+          desk.openOrdersOf(userId).flatMap(orderId => {
+            const order = desk.openOrder(orderId)
+            return order === null ? [] : [order]
+          }),
+        ),
         for (const desk of desks.values()) {
           const changed = desk.takeChanges()
           if (changed !== null) changes.push(changed)

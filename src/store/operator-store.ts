@@ -43,7 +43,7 @@ export interface LetterQuery extends LetterFilter {
   readonly limit: number
 }
 
-export type AdminAction = 'retry' | 'bulk-retry' | 'resolve' | 'pause' | 'resume'
+export type AdminAction = 'retry' | 'bulk-retry' | 'resolve' | 'pause' | 'resume' | 'market-halt' | 'market-resume'
 /** What is done about keys (access-store.ts). */
 export type KeyAction = 'key-create' | 'key-revoke'
 

@@ -40,6 +40,7 @@ export function createOrderStore(database: Database, instruments: InstrumentStor
   }
 }
 
+    haltedMarkets: () => haltedMarkets(database),
 // Who leads
 
 /**
@@ -260,6 +261,14 @@ async function upsertBooks(connection: Connection, books: readonly StoredBook[])
 async function insertReleases(
   connection: Connection,
   instruments: Instruments,
+async function haltedMarkets(database: Database): Promise<ReadonlySet<string>> {
+  const { rows } = await database.query<{ readonly symbol: string }>({
+    name: 'halted-markets',
+    text: 'select symbol from order_books where is_halted',
+  })
+  return new Set(rows.map(row => row.symbol))
+}
+
   { releases, atMs }: DeskBatch,
 ): Promise<void> {
   await connection.query({

@@ -12,7 +12,7 @@ const TEST = 'test/docs/roles.test.ts'
 interface Described {
   readonly summary: string
   readonly 'x-least-role'?: 'viewer' | 'operator' | 'admin'
-  readonly 'x-traders'?: 'own'
+  readonly 'x-traders'?: 'own' | 'all'
 }
 
 let routes: readonly (readonly [route: string, described: Described])[] = []
@@ -27,6 +27,7 @@ beforeAll(async () => {
     version: '0',
     keys: { store: nothing, holders: { authenticate, revoked: () => {} }, clock: systemClock() },
     trades: nothing,
+    orders: nothing,
     admin: nothing,
     wallet: {
       wallet: createMemoryWallet({ assets: ASSETS, clock: systemClock(), feeUserId: FEES }),
@@ -51,7 +52,8 @@ function rowOf([route, described]: (typeof routes)[number]): string {
     if (least === undefined) return 'no key'
     return rank >= RANKED.indexOf(least) ? 'yes' : ''
   })
-  const trader = least === undefined ? 'no key' : described['x-traders'] === 'own' ? 'its own' : ''
+  const traders = { own: 'its own', all: 'yes', none: '' }[described['x-traders'] ?? 'none']
+  const trader = least === undefined ? 'no key' : traders
   const cells = [`\`${route}\``, described.summary, viewer, trader, operator, admin]
   return `|${cells.map(cell => (cell === '' ? ' ' : ` ${cell} `)).join('|')}|`
 }
@@ -64,7 +66,7 @@ function document(): string {
      ${remakeCommand(TEST)} -->
 
 Every call but \`/livez\`, \`/readyz\` and the description of the API brings a key: \`Authorization: Bearer KEY\`. A key has a role.
-\`viewer\`, \`operator\` and \`admin\` may each do what the one before may, and more; a \`trader\` is bound to one user and reads what
+\`viewer\`, \`operator\` and \`admin\` may each do what the one before may, and more; a \`trader\` is bound to one user, and places and reads what
 is that user's own. No key, or one that is not known: 401 \`UNAUTHORIZED\`. Too small a role: 403 \`FORBIDDEN\`, with the role that is
 needed.
 
@@ -77,8 +79,9 @@ of one. To an operator these are 403; in a batch the item alone is refused, with
 remembered. No settlement has such legs, whoever sends it. So a wallet that is settled on needs to give its engine no more than
 an operator's key.
 
-**A trader** gets its own trades, balances and entries. Another user's trade or balance is 404, a list that asks for others alone is
-empty, and entries are read by account: those of a trade are also the other side's.
+**A trader** gets its own orders, trades, balances and entries, and market data. Another user's order, trade or balance is 404, a
+list that asks for others alone is empty, and entries are read by account: those of a trade are also the other side's. An order that
+is placed for another user is 403, in a batch that order alone.
 
 ## The admin key, and further ones
 

@@ -15,10 +15,12 @@ const USER = randomUUID()
 const ROLES = ['viewer', 'trader', 'operator', 'admin'] as const
 type Role = (typeof ROLES)[number]
 
-/** The roles that may call it. */
+/** The roles that may call it; where a trader's own things are meant, its routes say so. */
 const READ: readonly Role[] = ['viewer', 'operator', 'admin']
 const READ_OWN: readonly Role[] = [...READ, 'trader']
+const ANYBODY: readonly Role[] = [...READ, 'trader']
 const OPERATE: readonly Role[] = ['operator', 'admin']
+const OPERATE_OWN: readonly Role[] = [...OPERATE, 'trader']
 const ADMINISTER: readonly Role[] = ['admin']
 
 /** What every route may be called by, said here once more, and how to call it so that nothing but the role is in the way. */
@@ -26,6 +28,20 @@ const ROUTES: Readonly<Record<string, readonly [may: readonly Role[], query?: st
   'GET /v1/trades': [READ_OWN],
   'GET /v1/trades/{id}': [READ_OWN],
   'POST /v1/trades': [OPERATE],
+  'GET /v1/orders': [READ_OWN],
+  'POST /v1/orders': [OPERATE_OWN],
+  'DELETE /v1/orders': [OPERATE_OWN],
+  'POST /v1/orders/batch': [OPERATE_OWN],
+  'GET /v1/orders/{id}': [READ_OWN],
+  'PATCH /v1/orders/{id}': [OPERATE_OWN],
+  'DELETE /v1/orders/{id}': [OPERATE_OWN],
+  'GET /v1/orders/by-client-id/{user_id}/{client_order_id}': [READ_OWN],
+  'DELETE /v1/orders/by-client-id/{user_id}/{client_order_id}': [OPERATE_OWN],
+  'GET /v1/markets': [ANYBODY],
+  'GET /v1/markets/{market}/book': [ANYBODY],
+  'GET /v1/markets/{market}/trades': [ANYBODY],
+  'POST /v1/admin/markets/{market}/halt': [OPERATE],
+  'POST /v1/admin/markets/{market}/resume': [OPERATE],
   'GET /v1/balances/{user_id}/{currency}': [READ_OWN],
   'GET /v1/entries': [READ_OWN, `?user_id=${USER}&currency=BTC`],
   'GET /v1/entries/export': [READ_OWN, `?format=ndjson&user_id=${USER}&currency=BTC`],
@@ -161,11 +177,8 @@ test('every route of every server is in the table, and says so in the API’s de
       const described = body.paths[path][method.toLowerCase()]
       const may = ROUTES[route]?.[0] ?? []
       const least = may.find(role => role !== 'trader')
-      expect([route, described['x-least-role'], described['x-traders'] === 'own']).toEqual([
-        route,
-        least,
-        may.includes('trader'),
-      ])
+      const traders = may === ANYBODY ? 'all' : may.includes('trader') ? 'own' : undefined
+      expect([route, described['x-least-role'], described['x-traders']]).toEqual([route, least, traders])
     }
   }
   expect([...seen].toSorted()).toEqual(Object.keys(ROUTES).toSorted())

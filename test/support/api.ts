@@ -63,6 +63,7 @@ export async function createTestApi(database: Database, rail: Rail): Promise<Tes
   const { books, instruments, link } = settlement
   const clock = systemClock()
   settlement.pool.start()
+  await settlement.orders.start()
   const app = createServer({
     authenticate,
     keys: createKeyServices(createAccessStore(database), clock),
@@ -74,6 +75,7 @@ export async function createTestApi(database: Database, rail: Rail): Promise<Tes
     log: createLogger('silent'),
     version: '0.0.0',
     trades: { ...settlement, clock, feeUserId: FEES },
+    orders: { ...settlement, clock },
     admin: { ...settlement, clock, walletStatus: () => link.status() },
     wallet: books === null ? null : { wallet: books, assets: instruments.assets },
   })
@@ -90,6 +92,7 @@ export async function createTestApi(database: Database, rail: Rail): Promise<Tes
       }),
     close: async () => {
       await app.close()
+      await settlement.orders.stop()
       await settlement.pool.stop(10_000)
     },
   }

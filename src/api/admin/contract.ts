@@ -149,7 +149,10 @@ export const AuditPage = Type.Object({
       id: Type.String(),
       at: INSTANT,
       actor: Type.String(),
-      action: Type.Enum(['retry', 'bulk-retry', 'resolve', 'pause', 'resume', 'key-create', 'key-revoke']),
+      action: Type.Enum([
+        ...(['retry', 'bulk-retry', 'resolve', 'pause', 'resume'] as const),
+        ...(['market-halt', 'market-resume', 'key-create', 'key-revoke'] as const),
+      ]),
       reason: orNull(Type.String()),
       detail: Type.Object({}, { additionalProperties: true }),
       trades: Type.Integer({ description: 'How many trades it was about.' }),

@@ -1,11 +1,11 @@
-import { parseUuid } from '../../core/ids.ts'
-import type { SettlementStatus, TradeQuery } from '../../store/store.ts'
+import type { SettlementStatus } from '../../store/store.ts'
 import type { App } from '../app.ts'
-import { maySee, type Principal } from '../auth.ts'
+import { visibleUsers } from '../auth.ts'
 import { PROBLEM_ANSWERS, TradesPage, TradesQuery } from '../contract.ts'
 import { invalid } from '../faults.ts'
-import { limitOf, pageOf, partsOf } from '../page.ts'
+import { limitOf } from '../page.ts'
 import { refuse } from '../problem.ts'
+import { pageOfTrades, tradePosition } from '../trade-page.ts'
 import { viewTrade } from '../trade-view.ts'
 import type { TradeServices } from './trade-services.ts'
 
@@ -18,7 +18,7 @@ export function tradesListRoute(app: App, { store, instruments }: TradeServices)
     response: { 200: TradesPage, ...PROBLEM_ANSWERS },
   }
   app.get('/v1/trades', { schema, config: { role: 'viewer', traders: 'own' } }, async ({ query, principal }, reply) => {
-    const before = query.cursor === undefined ? null : positionOf(query.cursor)
+    const before = query.cursor === undefined ? null : tradePosition(query.cursor)
     if (before === undefined) return refuse(reply, invalid('/cursor', 'must be a cursor that an answer gave'))
     const userIds = visibleUsers(query.user_id?.toLowerCase().split(',') ?? [], principal)
     if (userIds === null) return { trades: [], next_cursor: null }
@@ -30,23 +30,7 @@ export function tradesListRoute(app: App, { store, instruments }: TradeServices)
       before,
       limit: limit + 1,
     })
-    const { items, next_cursor } = pageOf(found, limit, ({ recordedAtMs, trade }) => [recordedAtMs, trade.id])
+    const { items, next_cursor } = pageOfTrades(found, limit)
     return { trades: items.map(stored => viewTrade(stored, instruments)), next_cursor }
   })
-}
-
-/** Whose trades are shown; empty: everybody's. A trader's filter can only name the trader; null: it names others alone. */
-function visibleUsers(asked: readonly string[], principal: Principal): readonly string[] | null {
-  if (principal.role !== 'trader') return asked
-  if (principal.userId === null || (asked.length > 0 && !maySee(principal, asked))) return null
-  return [principal.userId]
-}
-
-/** Undefined: no cursor of ours. */
-function positionOf(cursor: string): TradeQuery['before'] | undefined {
-  const [time = '', id = '', ...rest] = partsOf(cursor)
-  const uuid = parseUuid(id)
-  return uuid === null || rest.length > 0 || !/^[0-9]{1,15}$/.test(time)
-    ? undefined
-    : { recordedAtMs: Number(time), id: uuid }
 }

@@ -66,11 +66,13 @@ async function serve(
     const rail = await Promise.race([settlement.link.connect(signal), ended(loss, signal).then(() => null)])
     if (rail === null) return EXIT.done
     settlement.pool.start()
+    await settlement.orders.start()
     const ready = { event: 'ready', url, wallet_url: config.wallet.url ?? url, pid: process.pid }
     process.stdout.write(isJson ? `${JSON.stringify(ready)}\n` : welcome(url, config, rail))
     return await ended(loss, signal)
   } finally {
     await server.close()
+    await settlement.orders.stop()
     await settlement.pool.stop(loss.isKnown() ? 0 : STOP_MS)
     settlement.link.close()
   }
@@ -95,6 +97,7 @@ function serverOf(
     log: createLogger('info'),
     version,
     trades: { ...settlement, clock, feeUserId: config.settlement.feeUserId },
+    orders: { ...settlement, clock },
     admin: { ...settlement, clock, walletStatus: () => link.status() },
     wallet: books === null ? null : { wallet: books, assets: instruments.assets },
   })
@@ -119,6 +122,7 @@ function welcome(url: string, config: Config, rail: Rail): string {
   const where = config.database.url === null ? `--data-dir ${config.dataDir}` : '--database-url …'
   return `Legwork is ready: ${url}
 
+  orders in        POST ${url}/v1/orders
   trades in        POST ${url}/v1/trades
   the API          ${url}/docs
   check the books  legwork verify ${where}
