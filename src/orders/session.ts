@@ -38,10 +38,10 @@ export interface Session {
   markets(): readonly MarketDesk[]
   /** What an order must have set aside as the book stands: a purchase at the market costs what the book asks for. */
   needOf(terms: OrderTerms, command: OrderCommand): Need
-  depth(symbol: string, limit: number): Depth | null
   /** Null: no such market. */
-  /** What the commands since the last call have changed, by market. */
+  depth(symbol: string, limit: number): Depth | null
   openOrdersOf(userId: string): readonly Order[]
+  /** What the commands since the last call have changed, by market. */
   takeChanges(): readonly MarketChanges[]
   close(): Promise<void>
 }
@@ -96,8 +96,6 @@ export async function openSession(options: SessionOptions): Promise<Session | nu
         if (desk === undefined) return null
         return { symbol, sequence: desk.sequence(), bids: desk.depth('buy', limit), asks: desk.depth('sell', limit) }
       },
-      takeChanges() {
-        const changes: MarketChanges[] = []
       openOrdersOf: userId =>
         [...desks.values()].flatMap(desk =>
           desk.openOrdersOf(userId).flatMap(orderId => {
@@ -105,6 +103,8 @@ export async function openSession(options: SessionOptions): Promise<Session | nu
             return order === null ? [] : [order]
           }),
         ),
+      takeChanges() {
+        const changes: MarketChanges[] = []
         for (const desk of desks.values()) {
           const changed = desk.takeChanges()
           if (changed !== null) changes.push(changed)

@@ -94,10 +94,10 @@ export interface OrderStore {
     pairs: readonly { readonly userId: string; readonly clientOrderId: string }[],
   ): Promise<readonly Order[]>
   order(id: string): Promise<Order | null>
-  /** Newest first. */
-  orders(query: OrderQuery): Promise<readonly Order[]>
   /** Symbols of the markets that take no orders. */
   haltedMarkets(): Promise<ReadonlySet<string>>
+  /** Newest first. */
+  orders(query: OrderQuery): Promise<readonly Order[]>
   /** What the order took when it was placed, in the order of execution. */
   tradesTaken(order: Order): Promise<readonly StoredTrade[]>
   /** What the user's trades of the order desk that are not settled will yet take of each currency. */

@@ -34,13 +34,13 @@ export function createOrderStore(database: Database, instruments: InstrumentStor
     releaseRefused: (key, why) => refuseRelease(database, key, why),
     byClientOrderIds: pairs => byClientOrderIds(database, instruments, pairs),
     order: id => selectOrder(database, instruments, id),
+    haltedMarkets: () => haltedMarkets(database),
     orders: query => selectOrders(database, instruments, query),
     tradesTaken: order => tradesTaken(database, instruments, order),
     unsettledDebits: userIds => unsettledDebits(database, instruments, userIds),
   }
 }
 
-    haltedMarkets: () => haltedMarkets(database),
 // Who leads
 
 /**
@@ -261,14 +261,6 @@ async function upsertBooks(connection: Connection, books: readonly StoredBook[])
 async function insertReleases(
   connection: Connection,
   instruments: Instruments,
-async function haltedMarkets(database: Database): Promise<ReadonlySet<string>> {
-  const { rows } = await database.query<{ readonly symbol: string }>({
-    name: 'halted-markets',
-    text: 'select symbol from order_books where is_halted',
-  })
-  return new Set(rows.map(row => row.symbol))
-}
-
   { releases, atMs }: DeskBatch,
 ): Promise<void> {
   await connection.query({
@@ -318,6 +310,14 @@ async function selectOrder(database: Database, instruments: InstrumentStore, id:
   })
   const [order] = await readRows(instruments, rows, orderOf)
   return order ?? null
+}
+
+async function haltedMarkets(database: Database): Promise<ReadonlySet<string>> {
+  const { rows } = await database.query<{ readonly symbol: string }>({
+    name: 'halted-markets',
+    text: 'select symbol from order_books where is_halted',
+  })
+  return new Set(rows.map(row => row.symbol))
 }
 
 async function selectOrders(
