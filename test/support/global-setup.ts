@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { appendFile, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
@@ -25,6 +25,8 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   const cluster = join(folder, 'empty')
   await (await startEmbeddedPostgres({ dataDir: cluster })).stop()
   await rm(join(cluster, 'postgres.log'))
+  // Dozens of them run on one machine, each for a moment and with next to nothing in it.
+  await appendFile(join(cluster, 'postgres', 'postgresql.conf'), "shared_buffers = '64MB'\n")
   process.env['LEGWORK_TEST_CLUSTER'] = cluster
   const server = await startEmbeddedPostgres({ dataDir: join(folder, 'shared') })
   const { host, user, password, database } = server.connection
