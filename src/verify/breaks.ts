@@ -27,6 +27,12 @@ export type BreakKind =
   | 'leg-undone'
   | 'leg-unexpected'
   | 'trade-unknown'
+  // of an order
+  | 'order-trade'
+  | 'order-fills'
+  | 'order-status'
+  | 'order-hold'
+  | 'book-crossed'
   // of a trade's status
   | 'status-phase'
   | 'settled-at'

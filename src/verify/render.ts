@@ -77,6 +77,14 @@ const ADVICE: Readonly<Record<BreakKind, string>> = {
   'leg-undone': 'A leg that should stand was taken back. A settled trade stays so: correct it by a new settlement.',
   'leg-unexpected': 'Money moved in the name of a trade and should not have, or on the wrong account. Reverse its key.',
   'trade-unknown': 'A trade was removed, or somebody else uses the ledger with trades of their own.',
+  'order-trade': `A trade and the order that it names contradict each other. ${WRITTEN}`,
+  'order-fills':
+    'The trades decide what an order has done. If an asset was given more places since, a fee may have been rounded to fewer.',
+  'order-status': `What an order says of itself contradicts what it has done. ${WRITTEN}`,
+  'order-hold':
+    'If fees, lot size or rounding of the market were changed while the order was open, that is why. Else its trades may fail ' +
+    'for want of funds, or funds stand aside for nothing: cancel it, and release what remains of its hold.',
+  'book-crossed': 'Orders rest that should have traded with each other. Halt the market and cancel one of them.',
   'status-phase': 'The status of the trade and its settlement contradict each other. Do not retry it.',
   'settled-at':
     'The time of settlement and the status contradict each other. No money is concerned, but latency figures are.',

@@ -12,6 +12,8 @@ import { type CurrencyTotals, readCurrencies } from './currencies.ts'
 import { HOLD_BREAKS } from './holds.ts'
 import { LEG_BREAKS } from './legs.ts'
 import { OPERATION_BREAKS } from './operations.ts'
+import { ORDER_HOLD_BREAKS } from './order-holds.ts'
+import { ORDER_BREAKS } from './orders.ts'
 import { LETTER_BREAKS, STATUS_BREAKS } from './statuses.ts'
 
 export interface VerifyOptions {
@@ -29,7 +31,7 @@ export interface VerifyReport {
   readonly conserved: boolean
   /** How many there are in all. */
   readonly breaks: number
-  /** The first 100, always in the same order: currencies, accounts, holds, operations, trades, statuses. */
+  /** The first 100, always in the same order: currencies, accounts, holds, operations, trades, orders, statuses. */
   readonly examples: readonly Break[]
   /** In order of the currencies' codes, every one that is known. */
   readonly totals: readonly CurrencyTotals[]
@@ -59,7 +61,15 @@ export async function verifyBooks(database: Database, options: VerifyOptions = {
   })
 }
 
-const CHECKS = [ACCOUNT_BREAKS, HOLD_BREAKS, OPERATION_BREAKS, LEG_BREAKS, STATUS_BREAKS]
+const CHECKS = [
+  ACCOUNT_BREAKS,
+  HOLD_BREAKS,
+  OPERATION_BREAKS,
+  LEG_BREAKS,
+  ORDER_BREAKS,
+  ORDER_HOLD_BREAKS,
+  STATUS_BREAKS,
+]
 
 /**
  * The tables may have been filled a moment ago and never analyzed. Every query here is about whole tables, so scans and

@@ -9,6 +9,7 @@ import { createWorkerPool } from '../../src/worker/pool.ts'
 import { type Books, legKey, openBooks, POLICY } from '../support/books.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { fillBooks, POOR, UNIT } from '../support/filled-books.ts'
+import { tamperingWith } from '../support/tampering.ts'
 import { BUYER, FEES, makeTrade, SELLER } from '../support/trades.ts'
 
 let opened: TestDatabase
@@ -33,38 +34,7 @@ function of(name: string): Trade {
 
 // What was saved is put back after each test
 
-const TABLES = [
-  'assets',
-  'markets',
-  'trades',
-  'open_settlements',
-  'dead_letters',
-  'ledger_accounts',
-  'ledger_operations',
-  'ledger_entries',
-  'ledger_totals',
-  'ledger_holds',
-]
-
-async function save(): Promise<void> {
-  await opened.database.query('create schema saved')
-  for (const table of TABLES) await opened.database.query(`create table saved.${table} as table ${table}`)
-}
-
-async function restore(): Promise<void> {
-  await tamper(`truncate ${TABLES.join()}`, ...TABLES.map(table => `insert into ${table} select * from saved.${table}`))
-}
-
-/** Writes what nobody may write: triggers and foreign keys look away. */
-async function tamper(...statements: readonly string[]): Promise<void> {
-  const connection = await opened.database.connect()
-  try {
-    await connection.query('set session_replication_role = replica')
-    for (const statement of statements) await connection.query(statement)
-  } finally {
-    connection.release(true)
-  }
-}
+const { save, restore, tamper } = tamperingWith(() => opened.database)
 
 /** The kinds of break that are found, each with the trade it is about if it is one of ours. */
 async function found(): Promise<readonly string[]> {

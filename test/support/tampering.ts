@@ -1,0 +1,49 @@
+/** Writes to the tables what nobody may write, and puts back what was there. */
+import type { Database } from '../../src/db.ts'
+
+export interface Tampering {
+  /** What stands now is what is put back. */
+  save(): Promise<void>
+  restore(): Promise<void>
+  /** Triggers and foreign keys look away. */
+  tamper(...statements: readonly string[]): Promise<void>
+}
+
+const TABLES = [
+  'assets',
+  'markets',
+  'trades',
+  'open_settlements',
+  'dead_letters',
+  'orders',
+  'order_books',
+  'hold_intents',
+  'hold_releases',
+  'ledger_accounts',
+  'ledger_operations',
+  'ledger_entries',
+  'ledger_totals',
+  'ledger_holds',
+]
+
+export function tamperingWith(database: () => Database): Tampering {
+  async function tamper(...statements: readonly string[]): Promise<void> {
+    const connection = await database().connect()
+    try {
+      await connection.query('set session_replication_role = replica')
+      for (const statement of statements) await connection.query(statement)
+    } finally {
+      connection.release(true)
+    }
+  }
+
+  return {
+    async save() {
+      await database().query('create schema saved')
+      for (const table of TABLES) await database().query(`create table saved.${table} as table ${table}`)
+    },
+    restore: () =>
+      tamper(`truncate ${TABLES.join()}`, ...TABLES.map(table => `insert into ${table} select * from saved.${table}`)),
+    tamper,
+  }
+}
