@@ -1,7 +1,7 @@
 -- Up Migration
 
--- What stands aside of each balance for open orders: always the sum of what remains of the account's holds. Nobody
--- writes it; it follows from the holds, by the triggers below.
+-- What stands aside of each balance for open orders: always the sum of what remains of the account's holds. It is written
+-- by the statement that writes the balance, so that an account that has both moved costs one version of its row.
 alter table ledger_accounts
   add column held numeric not null default 0 check (held >= 0),
   drop constraint ledger_accounts_check,
@@ -22,9 +22,10 @@ alter table ledger_operations
     end
   );
 
--- One row a hold, under the key that placed it.
+-- One row a hold, under the key that placed it. It is written by the transaction that writes its operation and its account,
+-- neither of which is ever removed: foreign keys would look each row up again, and mark it.
 create table ledger_holds (
-  key text collate "C" primary key references ledger_operations,
+  key text collate "C" primary key,
   user_id uuid not null,
   currency text collate "C" not null,
   amount numeric not null check (amount > 0),
@@ -32,46 +33,9 @@ create table ledger_holds (
   remaining numeric not null check (remaining >= 0 and remaining <= amount),
   -- Taken back: there is no such hold any more.
   reversed boolean not null default false,
-  foreign key (user_id, currency) references ledger_accounts,
   check (not reversed or remaining = 0)
 )
 with (fillfactor = 50);
-
-create function hold_on_accounts() returns trigger language plpgsql as $$
-begin
-  if tg_op = 'INSERT' then
-    update ledger_accounts a
-    set held = a.held + d.change
-    from (select user_id, currency, sum(remaining) as change from holds_after group by user_id, currency) d
-    where a.user_id = d.user_id
-      and a.currency = d.currency;
-  else
-    update ledger_accounts a
-    set held = a.held + d.change
-    from (
-      select user_id, currency, sum(change) as change
-      from (
-        select user_id, currency, remaining as change from holds_after
-        union all
-        select user_id, currency, -remaining from holds_before
-      ) moved
-      group by user_id, currency
-    ) d
-    where a.user_id = d.user_id
-      and a.currency = d.currency
-      and d.change <> 0;
-  end if;
-  return null;
-end
-$$;
-
-create trigger ledger_holds_placed after insert on ledger_holds
-  referencing new table as holds_after
-  for each statement execute function hold_on_accounts();
-
-create trigger ledger_holds_changed after update on ledger_holds
-  referencing old table as holds_before new table as holds_after
-  for each statement execute function hold_on_accounts();
 
 create function refuse_to_remove_holds() returns trigger language plpgsql as $$
 begin
@@ -81,15 +45,3 @@ $$;
 
 create trigger ledger_holds_kept before delete or truncate on ledger_holds
   for each statement execute function refuse_to_remove_holds();
-
-create function refuse_to_write_held() returns trigger language plpgsql as $$
-begin
-  raise exception 'what an account holds follows from its holds, and is never written' using errcode = 'restrict_violation';
-end
-$$;
-
-create trigger ledger_accounts_held_follows before update of held on ledger_accounts
-  for each statement when (pg_trigger_depth() = 0) execute function refuse_to_write_held();
-
-create trigger ledger_accounts_held_begins before insert on ledger_accounts
-  for each row when (new.held <> 0) execute function refuse_to_write_held();

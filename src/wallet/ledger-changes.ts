@@ -5,10 +5,9 @@
 import type { Instruments } from '../core/instruments.ts'
 import { formatDecimal } from '../core/money.ts'
 import { arrayOf, type Connection, plainArrayOf } from '../db.ts'
-import { expectNoHolds, lowerHolds, loweringOf, raiseHolds } from './ledger-holds.ts'
+import { expectNoHolds, saveHolds } from './ledger-holds.ts'
 import {
   type AccountChange,
-  type HoldChange,
   type LedgerChanges,
   type OperationRow,
   StaleError,
@@ -64,9 +63,8 @@ export async function finishChanges(
   { changedOperations, accounts, totals, holds }: LedgerChanges,
 ): Promise<void> {
   await updateOperations(connection, changedOperations)
-  await lowerHolds(connection, instruments, holds)
-  await saveAccounts(connection, instruments, accounts, holds)
-  await raiseHolds(connection, instruments, holds)
+  await saveHolds(connection, instruments, holds)
+  await saveAccounts(connection, instruments, accounts)
   await addTotals(connection, instruments, totals)
 }
 
@@ -198,29 +196,25 @@ async function saveAccounts(
   connection: Connection,
   instruments: Instruments,
   accounts: readonly AccountChange[],
-  holds: readonly HoldChange[],
 ): Promise<void> {
-  const known = accounts.filter(({ before }) => before.isOpen)
+  await updateAccounts(
+    connection,
+    instruments,
+    accounts.filter(({ before }) => before.isOpen),
+  )
   const opened = accounts.filter(({ before, after }) => !before.isOpen && after.isOpen)
-  // As `lowerHolds` has left it. On nearly all of them nothing is held, and those are spared the rest.
-  const lowering = loweringOf(holds)
-  const heldNow = ({ before: { userId, currency, held } }: AccountChange): bigint =>
-    lowering.size === 0 ? held : held - (lowering.get(userId, currency) ?? 0n)
-  const free = known.filter(change => heldNow(change) === 0n)
-  await updateFreeAccounts(connection, instruments, free)
-  const holding = free.length === known.length ? [] : known.filter(change => heldNow(change) !== 0n)
-  await updateHoldingAccounts(connection, instruments, holding, heldNow)
   if (opened.length === 0) return
   await connection.query({
     name: 'insert-accounts',
     text: `
-      insert into ledger_accounts (user_id, currency, balance, entry_count, may_overdraw)
-      select * from unnest($1::uuid[], $2::text[], $3::numeric[], $4::bigint[], $5::boolean[])`,
+      insert into ledger_accounts (user_id, currency, balance, held, entry_count, may_overdraw)
+      select * from unnest($1::uuid[], $2::text[], $3::numeric[], $4::numeric[], $5::bigint[], $6::boolean[])`,
     values: [...accountValues(instruments, opened)],
   })
 }
 
-async function updateFreeAccounts(
+/** Holds make no entries, so the number of these alone does not tell that nothing has changed meanwhile. */
+async function updateAccounts(
   connection: Connection,
   instruments: Instruments,
   accounts: readonly AccountChange[],
@@ -230,41 +224,18 @@ async function updateFreeAccounts(
     name: 'update-accounts',
     text: `
       update ledger_accounts a
-      set balance = d.balance, entry_count = d.entry_count, may_overdraw = d.may_overdraw
-      from unnest($1::uuid[], $2::text[], $3::numeric[], $4::bigint[], $5::boolean[], $6::bigint[])
-        as d (user_id, currency, balance, entry_count, may_overdraw, entry_count_before)
+      set balance = d.balance, held = d.held, entry_count = d.entry_count, may_overdraw = d.may_overdraw
+      from unnest(
+        $1::uuid[], $2::text[], $3::numeric[], $4::numeric[], $5::bigint[], $6::boolean[], $7::bigint[], $8::numeric[]
+      ) as d (user_id, currency, balance, held, entry_count, may_overdraw, entry_count_before, held_before)
       where a.user_id = d.user_id
         and a.currency = d.currency
         and a.entry_count = d.entry_count_before
-        and a.held = 0`,
-    values: [...accountValues(instruments, accounts), plainArrayOf(accounts.map(({ before }) => before.entryCount))],
-  })
-  if (rowCount !== accounts.length) throw new StaleError('an account has moved meanwhile')
-}
-
-/** Holds make no entries, so their number alone does not tell that nothing has changed. */
-async function updateHoldingAccounts(
-  connection: Connection,
-  instruments: Instruments,
-  accounts: readonly AccountChange[],
-  heldNow: (change: AccountChange) => bigint,
-): Promise<void> {
-  if (accounts.length === 0) return
-  const { rowCount } = await connection.query({
-    name: 'update-holding-accounts',
-    text: `
-      update ledger_accounts a
-      set balance = d.balance, entry_count = d.entry_count, may_overdraw = d.may_overdraw
-      from unnest($1::uuid[], $2::text[], $3::numeric[], $4::bigint[], $5::boolean[], $6::bigint[], $7::numeric[])
-        as d (user_id, currency, balance, entry_count, may_overdraw, entry_count_before, held)
-      where a.user_id = d.user_id
-        and a.currency = d.currency
-        and a.entry_count = d.entry_count_before
-        and a.held = d.held`,
+        and a.held = d.held_before`,
     values: [
       ...accountValues(instruments, accounts),
       plainArrayOf(accounts.map(({ before }) => before.entryCount)),
-      plainArrayOf(accounts.map(change => decimalOf(instruments, change.after.currency, heldNow(change)))),
+      plainArrayOf(accounts.map(({ before }) => decimalOf(instruments, before.currency, before.held))),
     ],
   })
   if (rowCount !== accounts.length) throw new StaleError('an account has moved meanwhile')
@@ -275,6 +246,7 @@ function accountValues(instruments: Instruments, accounts: readonly AccountChang
     plainArrayOf(accounts.map(({ after }) => after.userId)),
     arrayOf(accounts.map(({ after }) => after.currency)),
     plainArrayOf(accounts.map(({ after }) => formatDecimal(after.balance, scaleOf(instruments, after.currency)))),
+    plainArrayOf(accounts.map(({ after }) => decimalOf(instruments, after.currency, after.held))),
     plainArrayOf(accounts.map(({ after }) => after.entryCount)),
     plainArrayOf(accounts.map(({ after }) => after.mayOverdraw)),
   ]

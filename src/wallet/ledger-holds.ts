@@ -1,11 +1,8 @@
-/**
- * The holds' rows: read, and written so that at no moment more is held than there is. What an account holds is
- * written by nobody: it follows from its holds by a trigger (migrations/ledger/0002_holds.sql).
- */
+/** The holds' rows: read and written. What an account holds is written with its balance (ledger-changes.ts). */
 import type { Instruments } from '../core/instruments.ts'
 import { formatDecimal, parseStored } from '../core/money.ts'
 import { arrayOf, type Connection, type Database, plainArrayOf } from '../db.ts'
-import { AccountMap, type HoldChange, type HoldRow, StaleError, scaleOf } from './ledger-rows.ts'
+import { type HoldChange, type HoldRow, StaleError, scaleOf } from './ledger-rows.ts'
 
 /** Those of the holds that exist, in sorted order. */
 export async function readHolds(
@@ -55,48 +52,22 @@ export async function expectNoHolds(connection: Connection, keys: readonly strin
   if (rowCount !== 0) throw new StaleError('a hold was placed meanwhile')
 }
 
-/** Before the balances move: of these holds less remains, so that the balances may fall. */
-export async function lowerHolds(
+/** Also those that were only looked at: that there was so much left, or so little, has to be true as well. */
+export async function saveHolds(
   connection: Connection,
   instruments: Instruments,
   holds: readonly HoldChange[],
 ): Promise<void> {
-  await updateHolds(connection, instruments, holds.filter(isLowered))
-}
-
-/** After the balances have moved: of these holds more remains, or they are new. */
-export async function raiseHolds(
-  connection: Connection,
-  instruments: Instruments,
-  holds: readonly HoldChange[],
-): Promise<void> {
-  const known = holds.filter(({ before }) => before !== null)
   await updateHolds(
     connection,
     instruments,
-    known.filter(hold => !isLowered(hold)),
+    holds.filter(({ before }) => before !== null),
   )
   await insertHolds(
     connection,
     instruments,
     holds.filter(({ before }) => before === null).map(({ after }) => after),
   )
-}
-
-/** By how much `lowerHolds` lowers what each account holds. */
-export function loweringOf(holds: readonly HoldChange[]): AccountMap<bigint> {
-  const lowering = new AccountMap<bigint>()
-  for (const { before, after } of holds.filter(isLowered)) {
-    const { userId, currency } = after
-    const change = (before?.remaining ?? 0n) - after.remaining
-    lowering.set(userId, currency, (lowering.get(userId, currency) ?? 0n) + change)
-  }
-  return lowering
-}
-
-/** Also one that was only looked at: that it had so much left, or so little, has to be true as well. */
-function isLowered({ before, after }: HoldChange): boolean {
-  return before !== null && after.remaining <= before.remaining
 }
 
 async function updateHolds(
