@@ -89,11 +89,16 @@ create table hold_releases (
   amount numeric check (amount > 0),
   created_at timestamptz not null,
   -- The wallet will not do it, and a person must look.
-  refused text
+  refused text,
+  -- What an operator did about a trade made it free: the process that has the books finds it by looking.
+  by_operator boolean not null default false
 )
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
 
--- Of a trade of the order desk: the holds that its debits draw on, and the rates that its fees were made at.
+create index hold_releases_by_operator on hold_releases (hold) where by_operator;
+
+-- Of a trade of the order desk: the holds that its debits draw on, until a retry drops them, and the rates that its fees
+-- were made at.
 alter table trades
   add column buyer_hold uuid,
   add column seller_hold uuid,

@@ -1,7 +1,7 @@
 import type { Market } from './market.ts'
 import { type DecimalFault, divideRounded, hasTooManyDigits, parseDecimal } from './money.ts'
 
-/** A match of two orders, as it is kept: nothing of it ever changes. Amounts are in the smallest unit of their asset. */
+/** A match of two orders, as it is kept: nothing of it ever changes but `terms`. Amounts are in the smallest unit of their asset. */
 export interface Trade {
   readonly id: string
   readonly symbol: string
@@ -30,7 +30,7 @@ export interface Trade {
 
 /** What the order desk knows of a trade. */
 export interface Terms {
-  /** The keys of the holds that the debits draw on; null: of what is available. */
+  /** The keys of the holds that the debits draw on; null: of what is available, from the start or since a retry. */
   readonly buyerHold: string | null
   readonly sellerHold: string | null
   /** Decimal texts; who was the maker says which of the market's rates it is. */

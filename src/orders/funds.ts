@@ -43,7 +43,7 @@ export interface FundsChanges {
 }
 
 export interface Funds {
-  /** One for one; an amount of zero needs nothing. Never throws for what the wallet does. */
+  /** One for one, or none; an amount of zero needs nothing. Throws where the store does, and not for what the wallet does. */
   claim(needs: readonly Need[]): Promise<readonly Claim[]>
   /** What the commands of a batch have freed and spent; what of it must be stored with the batch. */
   take(changes: readonly MarketChanges[]): FundsChanges
@@ -51,4 +51,17 @@ export interface Funds {
   stored(changes: FundsChanges): void
   /** Calls that go on by themselves end. */
   close(): Promise<void>
+}
+
+/** All claims of one call, or none: where one fails, the others are given up. */
+export async function claimAll(
+  needs: readonly Need[],
+  claim: (need: Need) => Promise<Claim>,
+): Promise<readonly Claim[]> {
+  const settled = await Promise.allSettled(needs.map(claim))
+  const failed = settled.find(each => each.status === 'rejected')
+  const claims = settled.flatMap(each => (each.status === 'fulfilled' ? [each.value] : []))
+  if (failed === undefined) return claims
+  for (const made of claims) made.giveUp()
+  throw failed.reason
 }

@@ -11,31 +11,37 @@ import type { Logger } from '../log.ts'
 import type { HoldRelease, Leadership, OrderStore } from '../store/order-store.ts'
 import { uuidV7 } from '../uuid.ts'
 import type { HoldState, Outcome, Wallet } from '../wallet/wallet.ts'
-import type { Claim, Funds, FundsRefusal, Need } from './funds.ts'
+import { type Claim, claimAll, type Funds, type FundsRefusal, type Need } from './funds.ts'
 
 export interface HeldFundsOptions {
   readonly wallet: Pick<Wallet, 'hold' | 'release' | 'reverse'>
-  readonly store: Pick<OrderStore, 'intend' | 'forgetIntents' | 'released' | 'releaseRefused'>
+  readonly store: Pick<OrderStore, 'intend' | 'forgetIntents' | 'released' | 'releaseRefused' | 'releasesOfOperators'>
   readonly leadership: Leadership
   readonly instruments: Instruments
   readonly clock: Clock
   readonly log: Logger
+  /** Between two looks for what operators have made free. */
+  readonly pollMs: number
   /** Left by who had the books before. */
   readonly intents: readonly string[]
   readonly releases: readonly HoldRelease[]
 }
 
 const PER_BATCH = 1000
-/** Of what goes on by itself: calls at once, and waits between tries. */
-const LANES = 16
+/** Of what goes on by itself: calls at once, since a wallet takes many in one step; and waits between tries. */
+const LANES = 500
 const FIRST_WAIT_MS = 1000
 const LONGEST_WAIT_MS = 30_000
 
 export function createHeldFunds(options: HeldFundsOptions): Funds {
-  const { wallet, store, leadership, instruments, clock, log } = options
+  const { wallet, store, leadership, instruments, clock, log, pollMs } = options
   let isClosed = false
   let doneIntents: string[] = []
   let releases: HoldRelease[] = []
+  /** Keys of releases that are in work: one that is stored may be found there before it is heard of here. */
+  const releasing = new Set<string>()
+  let cancelLook = (): void => {}
+  let looking: Promise<void> | null = null
 
   const intents = createBatcher<string, void>(async holds => {
     await store.intend(leadership, holds)
@@ -53,6 +59,7 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
 
   for (const hold of options.intents) takeBack(hold)
   for (const release of options.releases) giveBack(release)
+  lookLater()
 
   async function place(need: Need): Promise<{ readonly hold: string } | FundsRefusal> {
     const hold = uuidV7(clock.now())
@@ -79,8 +86,8 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
     async function anew(wanted: bigint): Promise<FundsRefusal | null> {
       const before = holdNow()
       if (before !== null) {
-        const { outcome } = await wallet.reverse(before)
-        if (outcome === 'applied') void forgotten.add(before).catch(() => {})
+        const reversed = await wallet.reverse(before).catch(() => null)
+        if (reversed?.outcome === 'applied') void forgotten.add(before).catch(() => {})
         else takeBack(before)
       }
       amount = 0n
@@ -99,8 +106,8 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
       },
       confirm(wanted) {
         if (wanted <= amount) return null
-        // Nothing is known that would change the answer, and nobody waits for it to be asked again.
-        if (placed !== null && 'code' in placed && wanted >= need.amount) return placed
+        // Less was refused already: it need not be asked again while the book waits.
+        if (placed !== null && 'code' in placed && wanted >= need.amount) return requiring(placed, wanted)
         return anew(wanted)
       },
       keep() {
@@ -125,6 +132,8 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
 
   function giveBack(release: HoldRelease): void {
     const { key, hold, currency, amount } = release
+    if (releasing.has(key)) return
+    releasing.add(key)
     const scale = instruments.assets.get(currency)?.scale ?? MAX_SCALE
     const amountAtto = amount === null ? null : amount * 10n ** BigInt(MAX_SCALE - scale)
     work.add(async () => {
@@ -134,8 +143,24 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
         log.error({ hold, currency, code: outcome.code }, `what is free of a hold is not released: ${outcome.detail}`)
         await store.releaseRefused(key, `${outcome.code}: ${outcome.detail}`)
       }
+      if (outcome.outcome !== 'deferred' && outcome.outcome !== 'unanswered') releasing.delete(key)
       return outcome
     }, `what is free of a hold is not released yet: ${hold}`)
+  }
+
+  function lookLater(): void {
+    if (isClosed) return
+    cancelLook = clock.after(pollMs, () => {
+      looking = look().finally(lookLater)
+    })
+  }
+
+  async function look(): Promise<void> {
+    try {
+      for (const release of await store.releasesOfOperators()) giveBack(release)
+    } catch (error) {
+      log.warn({ err: error }, 'what operators have made free of holds can not be read; it is tried again')
+    }
   }
 
   /** Calls that are repeated until they are answered, some at a time; those that wait hold nobody up. */
@@ -185,7 +210,7 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
   }
 
   return {
-    claim: needs => Promise.all(needs.map(claim)),
+    claim: needs => claimAll(needs, claim),
     take(changes) {
       for (const { freed } of changes) {
         for (const { order, currency, amount } of freed) {
@@ -202,10 +227,16 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
     },
     async close() {
       isClosed = true
+      cancelLook()
+      await looking
       await work.close()
       await Promise.all([intents.idle(), forgotten.idle(), released.idle()])
     },
   }
+}
+
+function requiring(refusal: FundsRefusal, required: bigint): FundsRefusal {
+  return refusal.code === 'INSUFFICIENT_BALANCE' ? { ...refusal, required } : refusal
 }
 
 function refusalOf({ currency, amount }: Need, outcome: Outcome<HoldState> & { outcome: 'refused' }): FundsRefusal {

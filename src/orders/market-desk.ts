@@ -95,7 +95,7 @@ export interface MarketDeskOptions {
 type Working = { -readonly [Name in keyof Order]: Order[Name] } & { held: bigint; freed: bigint }
 
 /** Orders are stored in units that a market's tick and lot may no longer fit, once they are configured anew. */
-export class BookMismatchError extends Error {}
+class BookMismatchError extends Error {}
 
 export function createMarketDesk(options: MarketDeskOptions): MarketDesk {
   const { market, feeUserId, newId, now } = options

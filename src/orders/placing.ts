@@ -135,7 +135,7 @@ export function createPlacing(options: PlacingOptions): Placing {
       asked.map(({ terms }) => (terms.clientOrderId === null ? null : lookups.add(terms))),
     )
     const fresh = asked.filter((_, at) => isKnown[at] === null)
-    const claims = await current.funds.claim(fresh.map(({ terms, command }) => current.needOf(terms, command)))
+    const claims = await current.funds.claim(fresh.map(({ terms, command }) => current.askOf(terms, command)))
     await Promise.all([
       ...asked.map(async (each, at) => {
         const before = isKnown[at] ?? null

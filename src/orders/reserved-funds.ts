@@ -10,7 +10,7 @@ import type { Trade } from '../core/trade.ts'
 import type { Logger } from '../log.ts'
 import type { OrderStore } from '../store/order-store.ts'
 import type { Balance, Wallet } from '../wallet/wallet.ts'
-import type { Claim, Funds, FundsRefusal, Need } from './funds.ts'
+import { type Claim, claimAll, type Funds, type FundsRefusal, type Need } from './funds.ts'
 import { debitsOf } from './needs.ts'
 
 export interface ReservedFundsOptions {
@@ -23,6 +23,7 @@ export interface ReservedFundsOptions {
 
 /** What a trade takes of an account, in which batch it was matched. */
 interface Debit {
+  readonly tradeId: string
   readonly account: string
   readonly amount: bigint
   readonly batch: number
@@ -36,7 +37,7 @@ export function createReservedFunds({ wallet, store, log, open }: ReservedFundsO
   let debits: Debit[] = []
   let batch = 1
   let storedBatch = 0
-  /** Of each claim under way: the last batch that was stored when it began. */
+  /** Of each claim under way, the oldest first: the last batch that was stored when it began. */
   const seen = new Set<{ readonly storedBatch: number }>()
 
   function change(account: string, amount: bigint): void {
@@ -48,6 +49,7 @@ export function createReservedFunds({ wallet, store, log, open }: ReservedFundsO
   async function look(need: Need, own: { readonly storedBatch: number }): Promise<Claim> {
     const account = accountOf(need.userId, need.currency)
     const unsettled = await store.unsettledDebits([need.userId])
+    const counted = new Set(unsettled.map(({ trade }) => trade.id))
     let unsettledSum = 0n
     for (const { userId, trade } of unsettled) unsettledSum += debitOf(trade, userId, need.currency)
     const balance = await wallet.balance(need.userId, need.currency).catch((error: unknown): Error => {
@@ -59,8 +61,8 @@ export function createReservedFunds({ wallet, store, log, open }: ReservedFundsO
     function refusal(wanted: bigint): FundsRefusal | null {
       if (balance instanceof Error) return { code: 'UNAVAILABLE', detail: 'the balance can not be read' }
       let free = availableOf(balance) - unsettledSum - (promised.get(account) ?? 0n) + claim.amount
-      for (const debit of debits) {
-        if (debit.account === account && debit.batch > own.storedBatch) free -= debit.amount
+      for (const { tradeId, batch: of, ...debit } of debits) {
+        if (debit.account === account && of > own.storedBatch && !counted.has(tradeId)) free -= debit.amount
       }
       if (free >= wanted) return null
       const available = free < 0n ? 0n : free
@@ -87,28 +89,32 @@ export function createReservedFunds({ wallet, store, log, open }: ReservedFundsO
     }
   }
 
+  async function begin(need: Need): Promise<Claim> {
+    const own = { storedBatch }
+    seen.add(own)
+    try {
+      return await look(need, own)
+    } catch (error) {
+      end(own)
+      throw error
+    }
+  }
+
   function end(own: { readonly storedBatch: number }): void {
     seen.delete(own)
-    let oldest = storedBatch
-    for (const each of seen) if (each.storedBatch < oldest) oldest = each.storedBatch
-    if (debits.length > 0) debits = debits.filter(debit => debit.batch > oldest)
+    const [first = { storedBatch }] = seen
+    // In the order of their batches.
+    if ((debits[0]?.batch ?? batch) <= first.storedBatch) debits = debits.filter(each => each.batch > first.storedBatch)
   }
 
   return {
-    claim: needs =>
-      Promise.all(
-        needs.map(need => {
-          const own = { storedBatch }
-          seen.add(own)
-          return look(need, own)
-        }),
-      ),
+    claim: needs => claimAll(needs, begin),
     take(changes) {
       for (const { trades, freed } of changes) {
         for (const trade of trades) {
           const { buyer, seller } = debitsOf(trade)
-          spend(accountOf(trade.buyerUserId, trade.quote), buyer)
-          spend(accountOf(trade.sellerUserId, trade.base), seller)
+          spend(trade.id, accountOf(trade.buyerUserId, trade.quote), buyer)
+          spend(trade.id, accountOf(trade.sellerUserId, trade.base), seller)
         }
         for (const { order, currency, amount } of freed) change(accountOf(order.userId, currency), -amount)
       }
@@ -122,10 +128,10 @@ export function createReservedFunds({ wallet, store, log, open }: ReservedFundsO
   }
 
   /** From an open order's need to a trade's. */
-  function spend(account: string, amount: bigint): void {
+  function spend(tradeId: string, account: string, amount: bigint): void {
     if (amount === 0n) return
     change(account, -amount)
-    debits.push({ account, amount, batch })
+    debits.push({ tradeId, account, amount, batch })
   }
 }
 

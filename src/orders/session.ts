@@ -22,6 +22,7 @@ export interface SessionOptions {
   readonly clock: Clock
   readonly log: Logger
   readonly feeUserId: string
+  readonly pollMs: number
   newId(): string
   onLost(session: Session): void
 }
@@ -38,6 +39,8 @@ export interface Session {
   markets(): readonly MarketDesk[]
   /** What an order must have set aside as the book stands: a purchase at the market costs what the book asks for. */
   needOf(terms: OrderTerms, command: OrderCommand): Need
+  /** What is asked for ahead of its turn: of a purchase at the market a little more, since the book moves until then. */
+  askOf(terms: OrderTerms, command: OrderCommand): Need
   /** Null: no such market. */
   depth(symbol: string, limit: number): Depth | null
   openOrdersOf(userId: string): readonly Order[]
@@ -46,9 +49,12 @@ export interface Session {
   close(): Promise<void>
 }
 
+/** The hundredth part: what the price may move by, between the asking and the matching, without the asking again. */
+const MARGIN = 100n
+
 /** Null: another process has the books. */
 export async function openSession(options: SessionOptions): Promise<Session | null> {
-  const { store, instruments, wallet, link, clock, log, feeUserId, newId } = options
+  const { store, instruments, wallet, link, clock, log, feeUserId, newId, pollMs } = options
   let lost = false
   let session: Session | null = null
   const leadership = await store.lead(() => {
@@ -74,11 +80,12 @@ export async function openSession(options: SessionOptions): Promise<Session | nu
       const openOrders = ordersOf.get(symbol) ?? []
       desks.set(symbol, createMarketDesk({ market, feeUserId, book, openOrders, newId, now }))
     }
+    // Before anything goes on by itself.
+    if (lost) throw new Error('the books were lost while they were opened')
     const { intents, releases } = state
     const funds = hasHolds
-      ? createHeldFunds({ wallet, store, leadership, instruments, clock, log, intents, releases })
+      ? createHeldFunds({ wallet, store, leadership, instruments, clock, log, pollMs, intents, releases })
       : createReservedFunds({ wallet, store, log, open: state.openOrders.map(order => promisedTo(desks, order)) })
-    if (lost) throw new Error('the books were lost while they were opened')
     log.info({ open_orders: state.openOrders.length, markets: desks.size, holds: hasHolds }, 'the order books are open')
 
     session = {
@@ -91,6 +98,11 @@ export async function openSession(options: SessionOptions): Promise<Session | nu
       market: symbol => desks.get(symbol) ?? null,
       markets: () => [...desks.values()],
       needOf: (terms, command) => needOf(desks, terms, command),
+      askOf(terms, command) {
+        const need = needOf(desks, terms, command)
+        const isGuess = command.type === 'market' && command.side === 'buy'
+        return isGuess ? { ...need, amount: need.amount + need.amount / MARGIN } : need
+      },
       depth(symbol, limit) {
         const desk = desks.get(symbol)
         if (desk === undefined) return null

@@ -2,6 +2,7 @@
 import type { Instruments } from '../core/instruments.ts'
 import type { Connection, Database } from '../db.ts'
 import { addCounts } from './counts.ts'
+import { insertReleases, releaseRests } from './hold-releases.ts'
 import { type InstrumentStore, readRows } from './instruments.ts'
 import type {
   DeadLetter,
@@ -184,7 +185,8 @@ const REQUEUE = `
   with d as (
     select *
     from json_to_recordset($1::json) as d (
-      id uuid, status text, retry_count integer, failure_reason text, settlement jsonb, due_at timestamptz
+      id uuid, status text, retry_count integer, failure_reason text, settlement jsonb, due_at timestamptz,
+      drops_buyer_hold boolean, drops_seller_hold boolean
     )
   ), retried as (
     update dead_letters l
@@ -208,7 +210,9 @@ const REQUEUE = `
   ), changed as (
     update trades t
     set settlement_status = d.status, settlement_retry_count = d.retry_count, failure_reason = d.failure_reason,
-      settlement = d.settlement
+      settlement = d.settlement,
+      buyer_hold = case when d.drops_buyer_hold then null else t.buyer_hold end,
+      seller_hold = case when d.drops_seller_hold then null else t.seller_hold end
     from d
     join queued on queued.trade_id = d.id
     where t.id = d.id
@@ -231,6 +235,7 @@ export async function requeueLetters(
   connection: Connection,
   requeued: readonly Requeued[],
   actor: string,
+  atMs: number,
 ): Promise<void> {
   const rows = requeued.map(each => ({
     id: each.tradeId,
@@ -239,6 +244,8 @@ export async function requeueLetters(
     failure_reason: each.failureReason,
     settlement: each.settlement,
     due_at: new Date(each.dueAtMs),
+    drops_buyer_hold: each.dropped?.buyer ?? false,
+    drops_seller_hold: each.dropped?.seller ?? false,
   }))
   const { rowCount } = await connection.query({
     name: 'requeue-letters',
@@ -247,6 +254,12 @@ export async function requeueLetters(
   })
   if (rowCount !== requeued.length)
     throw new Error(`${rowCount} of ${requeued.length} letters could be put back to work`)
+  const ofDesk = requeued.filter(({ dropped }) => dropped !== null)
+  await releaseRests(
+    connection,
+    ofDesk.map(({ tradeId }) => tradeId),
+    atMs,
+  )
 }
 
 /** What the machine made of it is stored with it: nothing more happens by itself. */
@@ -274,7 +287,8 @@ const RESOLVE = `
 
 export async function resolveLetter(
   connection: Connection,
-  { tradeId, resolution, note, settlement }: Resolved,
+  instruments: Instruments,
+  { tradeId, resolution, note, settlement, free }: Resolved,
   actor: string,
   atMs: number,
 ): Promise<void> {
@@ -284,4 +298,7 @@ export async function resolveLetter(
     values: [tradeId, resolution, actor, new Date(atMs), note, JSON.stringify(settlement)],
   })
   if (rowCount !== 1) throw new Error(`the letter of trade ${tradeId} could not be resolved`)
+  if (free === null) return
+  await insertReleases(connection, instruments, free, { atMs, isByOperator: true })
+  await releaseRests(connection, [tradeId], atMs)
 }

@@ -4,6 +4,7 @@
  * idempotency key: all of it is stored, or nothing.
  */
 import type { Settlement } from '../core/settlement.ts'
+import type { HoldRelease } from './order-store.ts'
 import type { Letter, SettlementStatus, StoredTrade } from './store.ts'
 
 export type LetterStatus = 'open' | 'retrying' | 'resolved'
@@ -89,6 +90,8 @@ export interface Requeued {
   readonly retryCount: number
   readonly failureReason: string | null
   readonly dueAtMs: number
+  /** Of a trade of the order desk: the sides whose debits name their hold no more. Null: of a matching engine elsewhere. */
+  readonly dropped: { readonly buyer: boolean; readonly seller: boolean } | null
 }
 
 export interface Resolved {
@@ -96,6 +99,8 @@ export interface Resolved {
   readonly settlement: Settlement
   readonly resolution: Resolution
   readonly note: string
+  /** Of a trade of the order desk: what its debits were to draw, and never will. Null: of a matching engine elsewhere. */
+  readonly free: readonly HoldRelease[] | null
 }
 
 /** The transaction of one change. */
@@ -104,7 +109,7 @@ export interface ChangeInHand {
   lock(tradeId: string): Promise<LockedLetter | null>
   /** Open letters that nobody has in hand, the oldest first, from after `after`; skips those another change has locked. */
   lockOpen(filter: LetterFilter, after: LetterPosition | null, limit: number): Promise<readonly DeadLetter[]>
-  /** Of letters that are locked, open and not leased; throws where one is not. */
+  /** Of letters that are locked, open and not leased; throws where one is not. What nobody needs of holds is released. */
   requeue(requeued: readonly Requeued[]): Promise<void>
   /** The same. */
   resolve(resolved: Resolved): Promise<void>

@@ -89,6 +89,8 @@ export interface OrderStore {
   released(keys: readonly string[]): Promise<void>
   /** The wallet will not do it: kept for a person. */
   releaseRefused(key: string, why: string): Promise<void>
+  /** What operators have made free, and the wallet has not given back yet. */
+  releasesOfOperators(): Promise<readonly HoldRelease[]>
   /** Of each pair the order that was accepted, where there is one. */
   byClientOrderIds(
     pairs: readonly { readonly userId: string; readonly clientOrderId: string }[],
@@ -100,7 +102,7 @@ export interface OrderStore {
   orders(query: OrderQuery): Promise<readonly Order[]>
   /** What the order took when it was placed, in the order of execution. */
   tradesTaken(order: Order): Promise<readonly StoredTrade[]>
-  /** What the user's trades of the order desk that are not settled will yet take of each currency. */
+  /** The users' trades of the order desk that are not settled, and will yet take of each currency; not those resolved. */
   unsettledDebits(userIds: readonly string[]): Promise<readonly UnsettledDebit[]>
 }
 

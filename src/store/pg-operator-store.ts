@@ -33,8 +33,8 @@ function inHandOf(connection: Connection, instruments: InstrumentStore, { actor,
   return {
     lock: tradeId => lockLetter(connection, instruments, tradeId),
     lockOpen: (filter, after, limit) => lockOpenLetters(connection, instruments, filter, after, limit),
-    requeue: requeued => requeueLetters(connection, requeued, actor),
-    resolve: resolved => resolveLetter(connection, resolved, actor, atMs),
+    requeue: requeued => requeueLetters(connection, requeued, actor, atMs),
+    resolve: resolved => resolveLetter(connection, instruments, resolved, actor, atMs),
     setPaused: paused => setPaused(connection, paused),
   }
 }

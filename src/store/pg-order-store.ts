@@ -1,14 +1,19 @@
 /** All SQL about orders, books and what is held for them. */
 import type { Instruments } from '../core/instruments.ts'
-import { formatDecimal, parseStored } from '../core/money.ts'
 import type { Order } from '../core/order.ts'
 import { type Connection, type Database, plainArrayOf, transaction } from '../db.ts'
+import {
+  insertReleases,
+  refuseRelease,
+  removeReleases,
+  selectOperatorsReleases,
+  selectReleases,
+} from './hold-releases.ts'
 import { type InstrumentStore, readRows } from './instruments.ts'
 import { changingColumnsOf, ORDER_COLUMNS, type OrderRow, orderOf, placedColumnsOf } from './order-rows.ts'
 import {
   type DeskBatch,
   type DeskState,
-  type HoldRelease,
   type Leadership,
   NoLongerLeadingError,
   type OrderQuery,
@@ -32,6 +37,7 @@ export function createOrderStore(database: Database, instruments: InstrumentStor
     commit: batch => transaction(database, connection => commit(connection, instruments, batch)),
     released: keys => removeReleases(database, keys),
     releaseRefused: (key, why) => refuseRelease(database, key, why),
+    releasesOfOperators: () => selectOperatorsReleases(database, instruments),
     byClientOrderIds: pairs => byClientOrderIds(database, instruments, pairs),
     order: id => selectOrder(database, instruments, id),
     haltedMarkets: () => haltedMarkets(database),
@@ -109,35 +115,15 @@ async function load(connection: Connection, instruments: InstrumentStore, { toke
     readonly is_halted: boolean
   }>('select symbol, sequence, is_halted from order_books')
   const intents = await connection.query<{ readonly hold: string }>('select hold from hold_intents')
-  const releases = await connection.query<ReleaseRow>(
-    'select key, hold, currency, amount from hold_releases where refused is null order by created_at',
-  )
   return {
     openOrders: await readRows(instruments, orders.rows, orderOf),
     books: books.rows.map(row => ({ symbol: row.symbol, sequence: Number(row.sequence), isHalted: row.is_halted })),
     intents: intents.rows.map(row => row.hold),
-    releases: releases.rows.map(row => releaseOf(row, instruments)),
+    releases: await selectReleases(connection, instruments),
   }
 }
 
 // Holds
-
-interface ReleaseRow {
-  readonly key: string
-  readonly hold: string
-  readonly currency: string
-  readonly amount: string | null
-}
-
-function releaseOf({ key, hold, currency, amount }: ReleaseRow, instruments: Instruments): HoldRelease {
-  return { key, hold, currency, amount: amount === null ? null : parseStored(amount, scaleOf(currency, instruments)) }
-}
-
-function scaleOf(currency: string, { assets }: Instruments): number {
-  const asset = assets.get(currency)
-  if (asset === undefined) throw new Error(`asset ${currency} is neither configured nor stored`)
-  return asset.scale
-}
 
 async function intend(database: Database, { token }: Leadership, holds: readonly string[]): Promise<void> {
   const { rowCount } = await database.query({
@@ -160,18 +146,6 @@ async function forgetIntents(database: Database | Connection, holds: readonly st
   })
 }
 
-async function removeReleases(database: Database, keys: readonly string[]): Promise<void> {
-  await database.query({
-    name: 'remove-releases',
-    text: 'delete from hold_releases where key = any($1::uuid[])',
-    values: [plainArrayOf(keys)],
-  })
-}
-
-async function refuseRelease(database: Database, key: string, why: string): Promise<void> {
-  await database.query('update hold_releases set refused = $2 where key = $1', [key, why])
-}
-
 // A batch
 
 async function commit(connection: Connection, instruments: InstrumentStore, batch: DeskBatch): Promise<void> {
@@ -185,7 +159,7 @@ async function commit(connection: Connection, instruments: InstrumentStore, batc
   }
   if (batch.books.length > 0) await upsertBooks(connection, batch.books)
   await forgetIntents(connection, batch.doneIntents)
-  if (batch.releases.length > 0) await insertReleases(connection, instruments, batch)
+  await insertReleases(connection, instruments, batch.releases, { atMs: batch.atMs, isByOperator: false })
 }
 
 const INSERT_ORDERS = `
@@ -254,31 +228,6 @@ async function upsertBooks(connection: Connection, books: readonly StoredBook[])
       plainArrayOf(books.map(book => book.symbol)),
       plainArrayOf(books.map(book => book.sequence)),
       plainArrayOf(books.map(book => book.isHalted)),
-    ],
-  })
-}
-
-async function insertReleases(
-  connection: Connection,
-  instruments: Instruments,
-  { releases, atMs }: DeskBatch,
-): Promise<void> {
-  await connection.query({
-    name: 'insert-releases',
-    text: `
-      insert into hold_releases (key, hold, currency, amount, created_at)
-      select d.*, $1::timestamptz
-      from unnest($2::uuid[], $3::uuid[], $4::text[], $5::numeric[]) as d`,
-    values: [
-      new Date(atMs),
-      plainArrayOf(releases.map(release => release.key)),
-      plainArrayOf(releases.map(release => release.hold)),
-      plainArrayOf(releases.map(release => release.currency)),
-      plainArrayOf(
-        releases.map(({ amount, currency }) =>
-          amount === null ? null : formatDecimal(amount, scaleOf(currency, instruments)),
-        ),
-      ),
     ],
   })
 }
@@ -386,7 +335,9 @@ async function unsettledDebits(
       select ${TRADE_COLUMNS}
       from open_settlements s
       join trades t on t.id = s.trade_id
-      where t.settlement_status <> 'SETTLED'
+      left join dead_letters l on l.trade_id = s.trade_id
+      -- What has failed takes nothing any more, unless a person retries it.
+      where (t.settlement_status = 'PENDING' or (t.settlement_status = 'SETTLEMENT_FAILED' and l.status <> 'resolved'))
         and t.buyer_fee_rate is not null
         and (t.buyer_user_id = any($1::uuid[]) or t.seller_user_id = any($1::uuid[]))`,
     values: [userIds],

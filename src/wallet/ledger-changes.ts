@@ -6,13 +6,7 @@ import type { Instruments } from '../core/instruments.ts'
 import { formatDecimal } from '../core/money.ts'
 import { arrayOf, type Connection, plainArrayOf } from '../db.ts'
 import { expectNoHolds, saveHolds } from './ledger-holds.ts'
-import {
-  type AccountChange,
-  type LedgerChanges,
-  type OperationRow,
-  StaleError,
-  scaleOf,
-} from './ledger-rows.ts'
+import { type AccountChange, type LedgerChanges, type OperationRow, StaleError, scaleOf } from './ledger-rows.ts'
 import { HOLD_COLUMNS, OPERATION_COLUMNS } from './ledger-state.ts'
 import type { Entry } from './wallet.ts'
 

@@ -20,6 +20,7 @@ import type {
 } from '../store/operator-store.ts'
 import type { Store } from '../store/store.ts'
 import { uuidV7 } from '../uuid.ts'
+import { droppedHolds, freedByResolving } from './held-debits.ts'
 import { planOf, type WalletTraits } from './plan.ts'
 import type { WorkerPool } from './pool.ts'
 import { reasonOf, statusOf } from './settler.ts'
@@ -127,7 +128,8 @@ export function createDeadLetterDesk(options: DeskOptions): DeadLetterDesk {
         const taken = await takeOpen(inHand, tradeId, options)
         if ('refusal' in taken) return taken
         const settlement = decided(taken.letter, 'resolve', change.atMs, options)
-        await inHand.resolve({ tradeId, settlement, resolution, note })
+        const free = freedByResolving(taken.letter, options.traits, change.atMs)
+        await inHand.resolve({ tradeId, settlement, resolution, note, free })
         const resolved: DeadLetter = {
           ...taken.letter,
           stored: { ...taken.letter.stored, settlement },
@@ -226,6 +228,7 @@ function requeue(letter: DeadLetter, dueAtMs: number, options: DeskOptions): Req
     retryCount: retryCount(settlement),
     failureReason: status === 'SETTLED' ? null : reasonOf(settlement.failure),
     dueAtMs,
+    dropped: droppedHolds(letter, options.traits),
   }
 }
 

@@ -1,7 +1,9 @@
 /** The order desk on a real database and the real ledger, with workers that settle its trades. */
 import { systemClock } from '../../src/clock.ts'
+import type { RetryPolicy } from '../../src/core/backoff.ts'
 import type { Market } from '../../src/core/market.ts'
 import { parseStored } from '../../src/core/money.ts'
+import type { Rail } from '../../src/core/settlement.ts'
 import type { Database } from '../../src/db.ts'
 import { createLogger } from '../../src/log.ts'
 import { migrate } from '../../src/migrate.ts'
@@ -27,6 +29,10 @@ export interface ExchangeOptions {
   wrapStore?(store: OrderStore): OrderStore
   /** Not given: they settle. */
   readonly settles?: boolean
+  readonly rail?: Rail
+  /** What the workers call in place of the ledger. */
+  wrapSettling?(wallet: BookedWallet): Wallet
+  readonly policy?: Partial<RetryPolicy>
 }
 
 export interface Exchange {
@@ -49,6 +55,7 @@ let owners = 0
 
 export async function openExchange(database: Database, options: ExchangeOptions = {}): Promise<Exchange> {
   const { markets = [BTC_USDT], hasHolds = true, wrapWallet, wrapStore, settles = true } = options
+  const { rail = 'atomic', wrapSettling, policy } = options
   await migrate(database, 'store')
   await migrate(database, 'ledger')
   const assets = markets.flatMap(({ base, quote }) => [base, quote])
@@ -58,7 +65,8 @@ export async function openExchange(database: Database, options: ExchangeOptions 
   const wallet = createLedgerWallet({ database, instruments, clock, feeUserId: FEES, log })
   const store = createOrderStore(database, instruments)
   const pool = createWorkerPool({
-    ...{ store: createStore(database, instruments), wallet, clock, log, policy: POLICY, random: () => 0.5 },
+    ...{ store: createStore(database, instruments), wallet: wrapSettling?.(wallet) ?? wallet, clock, log },
+    ...{ policy: { ...POLICY, ...policy }, random: () => 0.5 },
     ...{ traits: { level: 'settlements', idempotent: true }, workerPoolSize: 10, queueCapacity: 1000, leaseMs: 30_000 },
     ...{ owner: `00000000-0000-4000-a000-${`${++owners}`.padStart(12, '0')}`, pollMs: 50, deadLettersEnabled: true },
   })
@@ -66,7 +74,7 @@ export async function openExchange(database: Database, options: ExchangeOptions 
   const desk = createOrderDesk({
     ...{ store: wrapStore?.(store) ?? store, wallet: wrapWallet?.(wallet) ?? wallet, instruments, pool, clock, log },
     ...{ legOrder: 'buyer-first', feeUserId: FEES, pollMs: 50 },
-    link: { rail: () => 'atomic', hasHolds: () => hasHolds },
+    link: { rail: () => rail, hasHolds: () => hasHolds },
   })
   await desk.start()
   const place = async (order: NewOrder): Promise<PlaceAnswer> => (await desk.place([order]))[0] as PlaceAnswer
