@@ -31,11 +31,11 @@ function randomSixteen(): Buffer {
  * Makes UUIDs of version 7 that sort in the order in which they were made, also within a millisecond: its 12 bits behind
  * the time count there (RFC 9562, 6.2, method 1), and borrow from the next millisecond when they are used up.
  */
-export function createUuidV7Source({ now }: { now(): number }): () => string {
+export function createUuidV7Source(clock: { now(): number }): () => string {
   let lastMs = 0
   let count = 0
   return () => {
-    const nowMs = now()
+    const nowMs = clock.now()
     if (nowMs > lastMs) {
       lastMs = nowMs
       count = 0

@@ -87,8 +87,8 @@ export interface MarketDeskOptions {
   /** In the order in which they came to rest. */
   readonly openOrders: readonly Order[]
   /** Ids of trades: later ones sort later. */
-  newId(): string
-  now(): number
+  readonly newId: () => string
+  readonly now: () => number
 }
 
 /** An order in work: `held` is what is still set aside for its rest, without what its trades will take. */

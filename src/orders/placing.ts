@@ -39,17 +39,17 @@ export interface PlacingOptions {
   readonly log: Logger
   readonly link: { rail(): Rail }
   readonly legOrder: LegOrder
-  newId(): string
+  readonly newId: () => string
   /** Throws where this process does not have the books. */
-  leading(): Session
+  readonly leading: () => Session
   /** The books are to be read anew. */
-  lose(session: Session, why: string): void
-  perform(command: Command): Promise<unknown>
+  readonly lose: (session: Session, why: string) => void
+  readonly perform: (command: Command) => Promise<unknown>
 }
 
 export interface Placing {
-  place(orders: readonly NewOrder[]): Promise<readonly PlaceAnswer[]>
-  refusedForFunds(): number
+  readonly place: (orders: readonly NewOrder[]) => Promise<readonly PlaceAnswer[]>
+  readonly refusedForFunds: () => number
 }
 
 /** An order that keeps the market's rules; `index` is its place in the call. */

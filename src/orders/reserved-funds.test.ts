@@ -170,7 +170,7 @@ class Simulation {
       wallet: { balance: (userId, currency) => later(() => this.#balanceOf(userId, currency)) },
       store: { unsettledDebits: userIds => later(() => this.#unsettledOf(userIds)) },
     })
-    for (const user of USERS) for (const currency of CURRENCIES) this.#move(user, currency, this.#some(currency, 40))
+    for (const user of USERS) for (const currency of CURRENCIES) this.#move(user, currency, this.#some(currency, 10))
   }
 
   async run(steps: number): Promise<void> {

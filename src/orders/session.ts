@@ -23,8 +23,8 @@ export interface SessionOptions {
   readonly log: Logger
   readonly feeUserId: string
   readonly pollMs: number
-  newId(): string
-  onLost(session: Session): void
+  readonly newId: () => string
+  readonly onLost: (session: Session) => void
 }
 
 export interface Session {

@@ -25,8 +25,8 @@ export interface ExchangeOptions {
   /** False: funds are reserved on our side. */
   readonly hasHolds?: boolean
   /** What the desk calls in place of the ledger, and what it stores with in place of the store. */
-  wrapWallet?(wallet: BookedWallet): Wallet
-  wrapStore?(store: OrderStore): OrderStore
+  readonly wrapWallet?: (wallet: BookedWallet) => Wallet
+  readonly wrapStore?: (store: OrderStore) => OrderStore
   /** Not given: they settle. */
   readonly settles?: boolean
   readonly rail?: Rail
@@ -40,14 +40,14 @@ export interface Exchange {
   readonly wallet: BookedWallet
   readonly store: OrderStore
   readonly pool: WorkerPool
-  fund(userId: string, currency: string, amount: string): Promise<void>
-  place(order: NewOrder): Promise<PlaceAnswer>
+  readonly fund: (userId: string, currency: string, amount: string) => Promise<void>
+  readonly place: (order: NewOrder) => Promise<PlaceAnswer>
   /** Fails where it is refused. */
-  placed(order: NewOrder): Promise<Exclude<PlaceAnswer, { refusal: OrderRefusal }>>
-  held(userId: string, currency: string): Promise<bigint>
+  readonly placed: (order: NewOrder) => Promise<Exclude<PlaceAnswer, { refusal: OrderRefusal }>>
+  readonly held: (userId: string, currency: string) => Promise<bigint>
   /** Nothing is in the workers' hands, and nothing that is free is still on hold. */
-  atRest(): Promise<void>
-  close(): Promise<void>
+  readonly atRest: () => Promise<void>
+  readonly close: () => Promise<void>
 }
 
 let deposits = 0
