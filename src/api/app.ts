@@ -33,6 +33,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The validator that the routes' bodies are checked by, of any schema; once the server is ready. */
     compileSchema: CompileSchema
+    /** Whether the key of a request that has been under way for long is still good. */
+    isStillGood: (request: FastifyRequest) => Promise<boolean>
   }
   interface FastifyRequest {
     /** Who calls; set on all routes that need a key. */

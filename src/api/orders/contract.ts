@@ -1,5 +1,5 @@
 /** The contract of orders and markets (../contract.ts says how schemas are read). */
-import { type Static, Type } from 'typebox'
+import { type Static, type TSchema, Type } from 'typebox'
 import {
   CLOSED,
   Cursor,
@@ -89,6 +89,16 @@ export const DepthQuery = Type.Object(
   CLOSED,
 )
 export const MarketTradesQuery = Type.Object({ limit: Limit, cursor: Cursor }, CLOSED)
+
+export const StreamQuery = Type.Object({ user_id: Type.Optional(Uuid) }, CLOSED)
+export const StreamHeaders = Type.Object({
+  'last-event-id': Type.Optional(Type.String({ description: 'The `id` of the last event that was seen.' })),
+})
+/** Written as it is: the schema stands in the description alone. */
+export const EVENT_STREAM: TSchema = {
+  description: 'Server-sent events, until either side ends it.',
+  content: { 'text/event-stream': { schema: Type.String() } },
+} as unknown as TSchema
 
 export const OrderView = Type.Object({
   id: Type.String(),

@@ -64,7 +64,7 @@ export function viewBook({ symbol, sequence, bids, asks }: Depth, market: Market
   return { symbol, sequence, bids: bids.map(viewLevel(market)), asks: asks.map(viewLevel(market)) }
 }
 
-function viewLevel({ base, quote }: Market) {
+export function viewLevel({ base, quote }: Market) {
   return ([price, quantity, orders]: Depth['bids'][number]): BookView['bids'][number] => [
     formatDecimal(price, quote.scale),
     formatDecimal(quantity, base.scale),

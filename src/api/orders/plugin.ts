@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { Clock } from '../../clock.ts'
 import type { Instruments } from '../../core/instruments.ts'
 import type { OrderDesk } from '../../orders/desk.ts'
@@ -7,6 +8,7 @@ import type { Store } from '../../store/store.ts'
 import type { App } from '../app.ts'
 import { bookShowRoute } from './routes/book-show.ts'
 import { clientOrderRoutes } from './routes/client-order.ts'
+import { marketStreamRoute } from './routes/market-stream.ts'
 import { marketSwitchRoutes } from './routes/market-switch.ts'
 import { marketTradesListRoute } from './routes/market-trades-list.ts'
 import { marketsListRoute } from './routes/markets-list.ts'
@@ -17,6 +19,9 @@ import { orderShowRoute } from './routes/order-show.ts'
 import { ordersCancelRoute } from './routes/orders-cancel.ts'
 import { ordersListRoute } from './routes/orders-list.ts'
 import { ordersPlaceRoute } from './routes/orders-place.ts'
+import { ordersStreamRoute } from './routes/orders-stream.ts'
+import { createEventStreams } from './streams/event-streams.ts'
+import { createFeeds, type Feeds } from './streams/feeds.ts'
 
 /** What the routes of orders and markets need. */
 export interface OrderServices {
@@ -43,4 +48,24 @@ export function orderRoutes(app: App, services: OrderServices): void {
   bookShowRoute(app, services)
   marketTradesListRoute(app, services)
   marketSwitchRoutes(app, services)
+  streamRoutes(app, services)
+}
+
+/** Each stream may keep a client's share of memory, and a key looked at. */
+const MOST_STREAMS = 1000
+const AHEAD_BYTES = 1024 * 1024
+
+function streamRoutes(app: App, services: OrderServices): void {
+  const { clock } = services
+  const isStillGood = (request: FastifyRequest): Promise<boolean> => app.isStillGood(request)
+  const streams = createEventStreams({ clock, most: MOST_STREAMS, aheadBytes: AHEAD_BYTES, isStillGood })
+  app.addHook('preClose', async () => streams.close())
+  let made: Feeds | null = null
+  // The desk is listened to once somebody asks.
+  const feeds = (): Feeds => {
+    made ??= createFeeds({ ...services, log: app.log })
+    return made
+  }
+  marketStreamRoute(app, services, { streams, feeds })
+  ordersStreamRoute(app, services, { streams, feeds })
 }
