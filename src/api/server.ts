@@ -85,6 +85,7 @@ export function createServer(options: ServerOptions): App {
   app.setNotFoundHandler((_request, reply) => refuse(reply, problemOf('NOT_FOUND', 'there is no such route')))
   // A text is not JSON, whatever it holds.
   app.removeContentTypeParser('text/plain')
+  takeEmptyDeletes(app)
   stopInOrder(app)
   app.decorateRequest('principal', null as unknown as Principal)
   app.decorate('compileSchema', null as unknown as CompileSchema)
@@ -125,6 +126,15 @@ function validatorsOf(scope: App): CompileSchema {
     made.set(schema, known as ReturnType<CompileSchema>)
     return known as ReturnType<CompileSchema>
   }
+}
+
+/** Clients that say of every call that it is JSON say it of a DELETE without a body, too. */
+function takeEmptyDeletes(app: App): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (request.method === 'DELETE' && body === '') done(null)
+    else void parse(request, body as string, done)
+  })
 }
 
 /** From the moment it is told to close: nothing new is taken, what is under way is answered, connections end. */

@@ -345,6 +345,9 @@ describe('an order that is there', () => {
     const first = await cancel(order.id, 'trader')
     expect([first.status, first.body.order]).toMatchObject([200, { status: 'cancelled', remaining_quantity: '0.5' }])
     expect((await cancel(order.id)).body).toEqual(first.body)
+    const typed = { ...bearer('operator'), 'content-type': 'application/json' }
+    const again = await call(api.app, { method: 'DELETE', url: `/v1/orders/${order.id}`, headers: typed })
+    expect([again.status, again.body]).toEqual([200, first.body])
     const { order: filled } = await placed(sale())
     expect(problemOf(await cancel(filled.id, 'trader'))).toEqual([404, 'NOT_FOUND'])
     const { order: taker } = await placed(purchase())

@@ -1,4 +1,5 @@
 /** Market data and a user's orders as streams, on the real desk, over sockets. */
+import { isDeepStrictEqual } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Role } from '../../src/api/auth.ts'
 import { bearer, call, createTestApi, type TestApi } from '../support/api.ts'
@@ -157,7 +158,7 @@ test(`what is told makes the book that is asked for, also for who begins in the 
         if (['open', 'partially_filled'].includes(order.status)) orders.set(order.id, order)
       }
     }
-    return JSON.stringify([...orders].toSorted()) === JSON.stringify([...expected].toSorted())
+    return isDeepStrictEqual(orders, expected)
   })
 })
 

@@ -17,8 +17,8 @@ interface Built {
   readonly clock: ReturnType<typeof createVirtualClock>
   readonly readers: Reader[]
   readonly stopped: () => number
-  open(): Promise<EventStream>
-  close(): Promise<unknown>
+  readonly open: () => Promise<EventStream>
+  readonly close: () => Promise<unknown>
 }
 
 async function build(options: Partial<EventStreamsOptions> & { readonly text?: string | null } = {}): Promise<Built> {

@@ -28,7 +28,7 @@ export interface EventStreamsOptions {
   /** What may wait for a client, besides what it is sent first. */
   readonly aheadBytes: number
   /** Whether the key that a stream was begun with is still good. */
-  isStillGood(request: FastifyRequest): Promise<boolean>
+  readonly isStillGood: (request: FastifyRequest) => Promise<boolean>
 }
 
 /** Keys are looked at each time; a comment goes out every third, so that nobody on the way takes a stream for dead. */
