@@ -380,7 +380,7 @@ class Simulation {
 
 /** All that follows from a read has happened. */
 async function afterwards(): Promise<void> {
-  for (let turn = 0; turn < 20; turn++) await null
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve()
 }
 
 test.each(Array.from({ length: 40 }, (_, at) => at + 1))(

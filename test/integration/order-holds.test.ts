@@ -282,7 +282,7 @@ describe.each(['saga', 'atomic'] as const)('on the %s rail', rail => {
   test.each([1, 2])('no instant of a desk at work shows a break, seed %i', { timeout: 120_000 }, async seed => {
     const chance = createChance(seed)
     const market = { ...ETH_EUR, makerFee: '-0.0003', takerFee: '0.0017' }
-    await open({ rail, markets: [BTC_USDT, market], wrapSettling: wallet => unsteady(wallet, chance.next) })
+    await open({ rail, markets: [BTC_USDT, market], wrapSettling: wallet => unsteady(wallet, () => chance.next()) })
     const users = Array.from({ length: 6 }, () => chance.uuid())
     for (const user of users) {
       for (const currency of ['BTC', 'USDT', 'ETH', 'EUR']) await exchange.fund(user, currency, '5000')

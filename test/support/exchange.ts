@@ -31,7 +31,7 @@ export interface ExchangeOptions {
   readonly settles?: boolean
   readonly rail?: Rail
   /** What the workers call in place of the ledger. */
-  wrapSettling?(wallet: BookedWallet): Wallet
+  readonly wrapSettling?: (wallet: BookedWallet) => Wallet
   readonly policy?: Partial<RetryPolicy>
 }
 

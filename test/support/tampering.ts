@@ -3,10 +3,10 @@ import type { Database } from '../../src/db.ts'
 
 export interface Tampering {
   /** What stands now is what is put back. */
-  save(): Promise<void>
-  restore(): Promise<void>
+  readonly save: () => Promise<void>
+  readonly restore: () => Promise<void>
   /** Triggers and foreign keys look away. */
-  tamper(...statements: readonly string[]): Promise<void>
+  readonly tamper: (...statements: readonly string[]) => Promise<void>
 }
 
 const TABLES = [
