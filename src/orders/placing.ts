@@ -31,8 +31,8 @@ export type PlaceAnswer =
 /** The books are not here, or what became of the call is not known. */
 export class DeskUnavailableError extends Error {}
 
-/** One step of the desk in the order of the book; what it throws fails the whole batch. */
-export type Command = (session: Session) => Promise<unknown> | unknown
+/** One step of the desk in the order of the book; its answer may be a promise. What it throws fails the whole batch. */
+export type Command = (session: Session) => unknown
 
 export interface PlacingOptions {
   readonly store: Pick<OrderStore, 'byClientOrderIds' | 'tradesTaken'>
@@ -132,7 +132,7 @@ export function createPlacing(options: PlacingOptions): Placing {
 
   async function placeAll(current: Session, asked: readonly Asked[], answers: (PlaceAnswer | null)[]): Promise<void> {
     const isKnown = await Promise.all(
-      asked.map(({ terms }) => (terms.clientOrderId === null ? null : lookups.add(terms))),
+      asked.map(async ({ terms }) => (terms.clientOrderId === null ? null : await lookups.add(terms))),
     )
     const fresh = asked.filter((_, at) => isKnown[at] === null)
     const claims = await current.funds.claim(fresh.map(({ terms, command }) => current.askOf(terms, command)))
