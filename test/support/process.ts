@@ -24,6 +24,8 @@ export const ADMIN_KEY = 'the-admin-key-of-the-tests'
 const COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/legwork-compiled', import.meta.url))
 
 const DEADLINE_MS = 40_000
+/** Of a server, which lives as long as the tests of its file need it: on a busy machine a few times as long as alone. */
+const SERVER_DEADLINE_MS = 240_000
 const LOOK_MS = 10
 
 export interface Output {
@@ -107,7 +109,8 @@ export async function openWorkshop(): Promise<Workshop> {
     run: async (args, options) => await start(args, options).ended,
     serverOf: async (command, args, options) => {
       await layCluster(folder, args)
-      return await ready(start([command, '--json', '--port', '0', ...args], options))
+      const deadline = { deadlineMs: SERVER_DEADLINE_MS, ...options }
+      return await ready(start([command, '--json', '--port', '0', ...args], deadline))
     },
     up: async (args, options) => await shop.serverOf('up', args, options),
     wallet: async (args, options) => await shop.serverOf('wallet', args, options),
