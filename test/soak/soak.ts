@@ -13,6 +13,7 @@ import { simulateMatching } from '../simulation/matching.ts'
 import { openWorkshop, type Workshop } from '../support/process.ts'
 import { LEVELS } from '../support/wallet-rig.ts'
 import { bulkRetry } from './bulk-retry.ts'
+import { ordersKilled } from './orders-killed.ts'
 import { outage } from './outage.ts'
 import { rollbackSpeed } from './rollback-speed.ts'
 import { unsteady } from './unsteady.ts'
@@ -65,6 +66,10 @@ function campaignsOf(seed: number, scale: number): readonly Campaign[] {
       name: 'wallet-chaos',
       run: async (shop: Workshop) => await walletChaos(shop, { operations: scaled(10_000), seed, holds }),
     })),
+    {
+      name: 'orders-killed',
+      run: async shop => await ordersKilled(shop, { kills: Math.ceil(20 * scale), clients: 8, longestMs: 1500, seed }),
+    },
     // In this process: the matching engine beside its oracle.
     {
       name: 'matching',
