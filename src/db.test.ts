@@ -109,14 +109,21 @@ describe('transactions', () => {
 
   test('of two that wait for each other one is run again', async () => {
     let runs = 0
-    const both = (first: string, second: string) =>
-      transaction(database, async connection => {
-        runs++
+    let holding = 0
+    const bothHold = Promise.withResolvers<void>()
+    const isOneDone = Promise.withResolvers<void>()
+    const both = async (first: string, second: string): Promise<void> => {
+      await transaction(database, async connection => {
+        const run = ++runs
+        // The one that is run again could else be quicker than the one that has waited for it, and meet it once more.
+        if (run > 2) await isOneDone.promise
         await connection.query('update counters set value = value + 1 where name = $1', [first])
-        await new Promise(resolve => setImmediate(resolve))
-        await connection.query('select pg_sleep(0.05)')
+        if (++holding === 2) bothHold.resolve()
+        await bothHold.promise
         await connection.query('update counters set value = value + 1 where name = $1', [second])
       })
+      isOneDone.resolve()
+    }
     await Promise.all([both('a', 'b'), both('b', 'a')])
     expect(runs).toBe(3)
     expect([await counterOf('a'), await counterOf('b')]).toEqual([2, 2])
