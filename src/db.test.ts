@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../test/support/database.ts'
-import { arrayOf, codeOf, type Database, isAway, openDatabase, transaction } from './db.ts'
+import { arrayOf, codeOf, type Database, isAway, openDatabase, together, transaction } from './db.ts'
 
 let db: TestDatabase
 let database: Database
@@ -144,6 +144,39 @@ describe('transactions', () => {
     expect(runs).toBe(5)
     await expect(insert()).rejects.toMatchObject({ code: '23505' })
     expect(runs).toBe(6)
+  })
+
+  test('statements that are given together leave at once, and are done in their order', async () => {
+    const values: number[] = []
+    await transaction(database, connection =>
+      together(connection, () =>
+        [1, 2, 3].map(async factor => {
+          const { rows } = await connection.query(
+            `update counters set value = value * 10 + $1 where name = 'a' returning value`,
+            [factor],
+          )
+          values.push(rows[0].value)
+        }),
+      ),
+    )
+    expect(values).toEqual([1, 12, 123])
+    expect(await counterOf('a')).toBe(123)
+  })
+
+  test('of those given together the first that failed says why, and nothing of them is done', async () => {
+    const failing = transaction(database, connection => {
+      const add = async (sql: string): Promise<void> => {
+        await connection.query(sql)
+      }
+      return together(connection, () => [
+        add(`update counters set value = 7 where name = 'a'`),
+        // What comes after it fails as well, and its failure is heard of earlier.
+        together(connection, () => [together(connection, () => [add(`insert into counters values ('a', 1)`)])]),
+        add(`update counters set value = 7 where name = 'b'`),
+      ])
+    })
+    await expect(failing).rejects.toMatchObject({ code: '23505' })
+    expect([await counterOf('a'), await counterOf('b')]).toEqual([0, 0])
   })
 
   test('an error that was swallowed is not taken for success', async () => {

@@ -41,6 +41,7 @@ export function openDatabase(address: DatabaseAddress, connections: number): Dat
     application_name: 'legwork',
     connectionTimeoutMillis: CONNECT_MS,
     options: PLANS,
+    pipeline: true,
     types: {
       getTypeParser: (oid: number, format?: 'text' | 'binary') =>
         oid === INT8 ? (value: string) => BigInt(value) : pg.types.getTypeParser(oid, format as 'text'),
@@ -103,6 +104,29 @@ export async function transactionOnce<Result>(
     throw error
   } finally {
     connection.release(broken)
+  }
+}
+
+/**
+ * Statements that need nothing of each other: they leave at once and are done in their order, so that neither side waits
+ * for the other in between. Throws what the first that failed says; what comes after it in a transaction fails as well.
+ */
+export async function together(
+  connection: Connection & Partial<Pick<pg.Client, 'connection'>>,
+  give: () => readonly Promise<void>[],
+): Promise<void> {
+  const settled = await Promise.allSettled(atOnce(connection, give))
+  const failed = settled.find(each => each.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
+}
+
+/** In one write: each would be a system call, and wake the database up, by itself. */
+function atOnce<Result>({ connection }: Partial<Pick<pg.Client, 'connection'>>, give: () => Result): Result {
+  connection?.stream.cork()
+  try {
+    return give()
+  } finally {
+    connection?.stream.uncork()
   }
 }
 

@@ -1,7 +1,7 @@
 /** All SQL about orders, books and what is held for them. */
 import type { Instruments } from '../core/instruments.ts'
 import type { Order } from '../core/order.ts'
-import { type Connection, type Database, plainArrayOf, transaction } from '../db.ts'
+import { type Connection, type Database, plainArrayOf, together, transaction } from '../db.ts'
 import {
   insertReleases,
   refuseRelease,
@@ -149,17 +149,22 @@ async function forgetIntents(database: Database | Connection, holds: readonly st
 // A batch
 
 async function commit(connection: Connection, instruments: InstrumentStore, batch: DeskBatch): Promise<void> {
-  await assertLeading(connection, batch.token)
-  if (batch.placed.length > 0) await insertOrders(connection, instruments, batch)
-  if (batch.changed.length > 0) await updateOrders(connection, instruments, batch)
-  if (batch.trades.length > 0) {
-    const trades = batch.trades.map(trade => ({ trade, isTimeGiven: true }))
-    const accepted = await insertTrades(connection, instruments, trades, batch, batch.atMs)
-    if (accepted.size !== trades.length) throw new Error('a trade of the order desk has the id of another')
-  }
-  if (batch.books.length > 0) await upsertBooks(connection, batch.books)
-  await forgetIntents(connection, batch.doneIntents)
-  await insertReleases(connection, instruments, batch.releases, { atMs: batch.atMs, isByOperator: false })
+  await together(connection, () => [
+    assertLeading(connection, batch.token),
+    insertOrders(connection, instruments, batch),
+    updateOrders(connection, instruments, batch),
+    recordTrades(connection, instruments, batch),
+    upsertBooks(connection, batch.books),
+    forgetIntents(connection, batch.doneIntents),
+    insertReleases(connection, instruments, batch.releases, { atMs: batch.atMs, isByOperator: false }),
+  ])
+}
+
+async function recordTrades(connection: Connection, instruments: InstrumentStore, batch: DeskBatch): Promise<void> {
+  if (batch.trades.length === 0) return
+  const trades = batch.trades.map(trade => ({ trade, isTimeGiven: true }))
+  const accepted = await insertTrades(connection, instruments, trades, batch, batch.atMs)
+  if (accepted.size !== trades.length) throw new Error('a trade of the order desk has the id of another')
 }
 
 const INSERT_ORDERS = `
@@ -184,6 +189,7 @@ async function insertOrders(
   instruments: Instruments,
   { placed, atMs }: DeskBatch,
 ): Promise<void> {
+  if (placed.length === 0) return
   await connection.query({
     name: 'insert-orders',
     text: INSERT_ORDERS,
@@ -208,6 +214,7 @@ async function updateOrders(
   instruments: Instruments,
   { changed, atMs }: DeskBatch,
 ): Promise<void> {
+  if (changed.length === 0) return
   const { rowCount } = await connection.query({
     name: 'update-orders',
     text: UPDATE_ORDERS,
@@ -217,6 +224,7 @@ async function updateOrders(
 }
 
 async function upsertBooks(connection: Connection, books: readonly StoredBook[]): Promise<void> {
+  if (books.length === 0) return
   await connection.query({
     name: 'upsert-books',
     text: `

@@ -4,7 +4,7 @@
  */
 import type { Instruments } from '../core/instruments.ts'
 import { formatDecimal } from '../core/money.ts'
-import { arrayOf, type Connection, plainArrayOf } from '../db.ts'
+import { arrayOf, type Connection, plainArrayOf, together } from '../db.ts'
 import { expectNoHolds, saveHolds } from './ledger-holds.ts'
 import { type AccountChange, type LedgerChanges, type OperationRow, StaleError, scaleOf } from './ledger-rows.ts'
 import { HOLD_COLUMNS, OPERATION_COLUMNS } from './ledger-state.ts'
@@ -19,14 +19,16 @@ export async function insertChanges(
 ): Promise<void> {
   const at = new Date(nowMs)
   const isPlain = ({ hold }: OperationRow): boolean => hold === null
-  await insertOperations(connection, instruments, newOperations.filter(isPlain), at)
-  await insertHoldOperations(
-    connection,
-    instruments,
-    newOperations.filter(row => !isPlain(row)),
-    at,
-  )
-  await insertEntries(connection, instruments, entries, at)
+  await together(connection, () => [
+    insertOperations(connection, instruments, newOperations.filter(isPlain), at),
+    insertHoldOperations(
+      connection,
+      instruments,
+      newOperations.filter(row => !isPlain(row)),
+      at,
+    ),
+    insertEntries(connection, instruments, entries, at),
+  ])
 }
 
 /**
@@ -37,8 +39,11 @@ export async function expectAbsent(
   connection: Connection,
   { accounts, missingHolds }: Pick<LedgerChanges, 'accounts' | 'missingHolds'>,
 ): Promise<void> {
-  await expectNoHolds(connection, missingHolds)
   const absent = accounts.filter(({ after }) => !after.isOpen)
+  await together(connection, () => [expectNoHolds(connection, missingHolds), expectNoAccounts(connection, absent)])
+}
+
+async function expectNoAccounts(connection: Connection, absent: readonly AccountChange[]): Promise<void> {
   if (absent.length === 0) return
   const { rowCount } = await connection.query({
     name: 'select-opened',
@@ -56,10 +61,12 @@ export async function finishChanges(
   instruments: Instruments,
   { changedOperations, accounts, totals, holds }: LedgerChanges,
 ): Promise<void> {
-  await updateOperations(connection, changedOperations)
-  await saveHolds(connection, instruments, holds)
-  await saveAccounts(connection, instruments, accounts)
-  await addTotals(connection, instruments, totals)
+  await together(connection, () => [
+    updateOperations(connection, changedOperations),
+    saveHolds(connection, instruments, holds),
+    saveAccounts(connection, instruments, accounts),
+    addTotals(connection, instruments, totals),
+  ])
 }
 
 async function insertOperations(
@@ -191,12 +198,25 @@ async function saveAccounts(
   instruments: Instruments,
   accounts: readonly AccountChange[],
 ): Promise<void> {
-  await updateAccounts(
-    connection,
-    instruments,
-    accounts.filter(({ before }) => before.isOpen),
-  )
-  const opened = accounts.filter(({ before, after }) => !before.isOpen && after.isOpen)
+  await together(connection, () => [
+    updateAccounts(
+      connection,
+      instruments,
+      accounts.filter(({ before }) => before.isOpen),
+    ),
+    insertAccounts(
+      connection,
+      instruments,
+      accounts.filter(({ before, after }) => !before.isOpen && after.isOpen),
+    ),
+  ])
+}
+
+async function insertAccounts(
+  connection: Connection,
+  instruments: Instruments,
+  opened: readonly AccountChange[],
+): Promise<void> {
   if (opened.length === 0) return
   await connection.query({
     name: 'insert-accounts',

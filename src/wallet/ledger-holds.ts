@@ -1,7 +1,7 @@
 /** The holds' rows: read and written. What an account holds is written with its balance (ledger-changes.ts). */
 import type { Instruments } from '../core/instruments.ts'
 import { formatDecimal, parseStored } from '../core/money.ts'
-import { arrayOf, type Connection, type Database, plainArrayOf } from '../db.ts'
+import { arrayOf, type Connection, type Database, plainArrayOf, together } from '../db.ts'
 import { type HoldChange, type HoldRow, StaleError, scaleOf } from './ledger-rows.ts'
 
 /** Those of the holds that exist, in sorted order. */
@@ -58,16 +58,18 @@ export async function saveHolds(
   instruments: Instruments,
   holds: readonly HoldChange[],
 ): Promise<void> {
-  await updateHolds(
-    connection,
-    instruments,
-    holds.filter(({ before }) => before !== null),
-  )
-  await insertHolds(
-    connection,
-    instruments,
-    holds.filter(({ before }) => before === null).map(({ after }) => after),
-  )
+  await together(connection, () => [
+    updateHolds(
+      connection,
+      instruments,
+      holds.filter(({ before }) => before !== null),
+    ),
+    insertHolds(
+      connection,
+      instruments,
+      holds.filter(({ before }) => before === null).map(({ after }) => after),
+    ),
+  ])
 }
 
 async function updateHolds(

@@ -19,7 +19,7 @@
  * in such a ring as well.
  */
 import type { Clock } from '../clock.ts'
-import { type Connection, codeOf, type Database, transaction, transactionOnce } from '../db.ts'
+import { type Connection, codeOf, type Database, together, transaction, transactionOnce } from '../db.ts'
 import { applyCalls } from './ledger.ts'
 import { expectAbsent, finishChanges, insertChanges } from './ledger-changes.ts'
 import {
@@ -204,8 +204,10 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     const work = async (connection: Connection): Promise<void> => {
       await insertChanges(connection, instruments, changes, nowMs)
       await turnOf(beforeEnded, own)
-      await expectAbsent(connection, changes)
-      await finishChanges(connection, instruments, changes)
+      await together(connection, () => [
+        expectAbsent(connection, changes),
+        finishChanges(connection, instruments, changes),
+      ])
     }
     await transactionOnce(database, work, GUESS_LOCK_MS)
   }
@@ -239,8 +241,10 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     const state = await readState(connection, options, calls)
     const nowMs = options.nextMs()
     const { outcomes, changes } = applyCalls({ ...state, remembersRefusals }, calls, nowMs)
-    await insertChanges(connection, instruments, changes, nowMs)
-    await finishChanges(connection, instruments, changes)
+    await together(connection, () => [
+      insertChanges(connection, instruments, changes, nowMs),
+      finishChanges(connection, instruments, changes),
+    ])
     return { outcomes, changes, nowMs }
   }
 
