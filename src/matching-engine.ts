@@ -100,10 +100,10 @@ export class MatchingEngine {
     const engine = this.#markets.get(order.symbol)
     if (engine === undefined) return refused('UNKNOWN_SYMBOL', 'symbol', `there is no market ${order.symbol}`)
     const orderId = order.id ?? this.#newId(nowMs)
-    const read = readOrder(engine.market, inputOf(order, orderId))
+    const read = readOrder(engine.market, inputOf(order))
     if ('fault' in read) return { refusal: read.fault }
     if (this.#engineOf(orderId) !== undefined) return rejected('ORDER_ID_REUSED')
-    const placed = engine.place(read.command, { nowMs, newTradeId: () => this.#newId(nowMs) })
+    const placed = engine.place({ ...read.command, orderId }, { nowMs, newTradeId: () => this.#newId(nowMs) })
     if ('rejection' in placed) return rejected(placed.rejection)
     if (placed.trades.length > 0) for (const listener of this.#listeners) listener(placed.trades)
     return placed
@@ -157,10 +157,10 @@ export class MatchingEngine {
   }
 }
 
-function inputOf(order: NewOrder, orderId: string): OrderInput {
+function inputOf(order: NewOrder): OrderInput {
   const { userId, side, type, price = null, quantity = null, quoteQuantity = null } = order
   const { timeInForce = null, postOnly = false, selfTradePrevention = null } = order
-  return { orderId, userId, side, type, price, quantity, quoteQuantity, timeInForce, postOnly, selfTradePrevention }
+  return { userId, side, type, price, quantity, quoteQuantity, timeInForce, postOnly, selfTradePrevention }
 }
 
 /** The configuration file has its own, finer words for these. */

@@ -5,6 +5,13 @@ export function uuidV7(nowMs: number): string {
   return uuidOf(nowMs, bytes => bytes.writeUInt8(0x70 | (bytes.readUInt8(6) & 0x0f), 6))
 }
 
+/** The UUID so many behind another, by its last 48 bits. */
+export function uuidAfter(first: string, count: number): string {
+  const last = Number.parseInt(first.slice(24), 16) + count
+  if (last > 0xffff_ffff_ffff) throw new RangeError(`there is no UUID ${count} behind ${first}`)
+  return first.slice(0, 24) + last.toString(16).padStart(12, '0')
+}
+
 function uuidOf(ms: number, setVersion: (bytes: Buffer) => void): string {
   const bytes = randomSixteen()
   bytes.writeUIntBE(ms, 0, 6)

@@ -42,10 +42,10 @@ export interface Order {
   readonly updatedAtMs: number
 }
 
-/** What never changes of an order once it is accepted. */
+/** What a client asks for; it never changes. */
 export type OrderTerms = Pick<
   Order,
-  | ('id' | 'userId' | 'clientOrderId' | 'symbol' | 'side' | 'type' | 'price' | 'placedQuantity' | 'quoteQuantity')
+  | ('userId' | 'clientOrderId' | 'symbol' | 'side' | 'type' | 'price' | 'placedQuantity' | 'quoteQuantity')
   | ('timeInForce' | 'postOnly' | 'selfTradePrevention')
 >
 

@@ -36,6 +36,9 @@ export interface BudgetOrder extends Placed {
 
 export type OrderCommand = LimitOrder | MarketOrder | BudgetOrder
 
+/** An order that has no id yet. */
+export type NamelessOrder = Omit<LimitOrder, 'orderId'> | Omit<MarketOrder, 'orderId'> | Omit<BudgetOrder, 'orderId'>
+
 export type Command =
   | OrderCommand
   | { readonly type: 'cancel'; readonly orderId: string }

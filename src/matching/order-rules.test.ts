@@ -15,7 +15,6 @@ const MARKET: Market = {
 }
 
 const LIMIT: OrderInput = {
-  orderId: 'o',
   userId: 'u',
   side: 'buy',
   type: 'limit',
@@ -29,7 +28,7 @@ const LIMIT: OrderInput = {
 const MARKET_ORDER: OrderInput = { ...LIMIT, type: 'market', price: null }
 const BUDGET: OrderInput = { ...MARKET_ORDER, quantity: null, quoteQuantity: '10' }
 
-const placed = { orderId: 'o', userId: 'u', selfTradePrevention: 'expire_taker' }
+const placed = { userId: 'u', selfTradePrevention: 'expire_taker' }
 
 describe('an order becomes the command that places it', () => {
   test.each<[string, OrderInput, object]>([

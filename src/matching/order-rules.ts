@@ -2,11 +2,10 @@ import type { Market } from '../core/market.ts'
 import { type DecimalFault, formatDecimal, hasTooManyDigits, parseDecimal, parseStored } from '../core/money.ts'
 import { notionalOfLots, notionalRuleOf } from '../core/notional.ts'
 import { words } from '../core/trade.ts'
-import type { OrderCommand, SelfTradePrevention, Side, TimeInForce } from './commands.ts'
+import type { NamelessOrder, SelfTradePrevention, Side, TimeInForce } from './commands.ts'
 
 /** An order as somebody gives it: numbers are decimal texts, null is what was left out. */
 export interface OrderInput {
-  readonly orderId: string
   readonly userId: string
   readonly side: Side
   readonly type: 'limit' | 'market'
@@ -32,11 +31,11 @@ export interface OrderFault {
 type Fault = { readonly fault: OrderFault }
 
 /** Turns an order into the command that places it, or says the first thing that is wrong with it. */
-export function readOrder(market: Market, input: OrderInput): { readonly command: OrderCommand } | Fault {
+export function readOrder(market: Market, input: OrderInput): { readonly command: NamelessOrder } | Fault {
   const fault = shapeFault(input)
   if (fault !== null) return { fault }
-  const { orderId, userId, side, price, quantity, quoteQuantity, postOnly } = input
-  const placed = { orderId, userId, selfTradePrevention: input.selfTradePrevention ?? 'expire_taker' }
+  const { userId, side, price, quantity, quoteQuantity, postOnly } = input
+  const placed = { userId, selfTradePrevention: input.selfTradePrevention ?? 'expire_taker' }
   if (quoteQuantity !== null) {
     const budget = readBudget(market, quoteQuantity)
     return typeof budget === 'bigint' ? { command: { ...placed, type: 'budget', budget } } : budget
@@ -53,7 +52,7 @@ export function readOrder(market: Market, input: OrderInput): { readonly command
 }
 
 /** What goes together in an order and what does not, whatever its market. */
-export function shapeFault(input: Omit<OrderInput, 'orderId' | 'userId'>): OrderFault | null {
+export function shapeFault(input: Omit<OrderInput, 'userId'>): OrderFault | null {
   const { type, side, price, quantity, quoteQuantity, timeInForce, postOnly } = input
   const fault = (field: OrderFault['field'], detail: string): OrderFault => ({ code: 'INVALID_REQUEST', field, detail })
   if (type === 'limit') {

@@ -2,26 +2,25 @@
 import type { Market } from '../core/market.ts'
 import { parseStored } from '../core/money.ts'
 import type { OrderTerms } from '../core/order.ts'
-import type { OrderCommand } from '../matching/commands.ts'
+import type { NamelessOrder } from '../matching/commands.ts'
 import { type OrderFault, type OrderInput, readOrder } from '../matching/order-rules.ts'
 
-export interface NewOrder extends Omit<OrderInput, 'orderId'> {
+export interface NewOrder extends OrderInput {
   readonly clientOrderId: string | null
   readonly symbol: string
 }
 
 export function acceptOrder(
-  id: string,
   order: NewOrder,
   market: Market,
-): { readonly terms: OrderTerms; readonly command: OrderCommand } | { readonly fault: OrderFault } {
-  const read = readOrder(market, { ...order, orderId: id })
+): { readonly terms: OrderTerms; readonly command: NamelessOrder } | { readonly fault: OrderFault } {
+  const read = readOrder(market, order)
   if ('fault' in read) return read
   const { command } = read
   const { base, quote, tickSize, lotSize } = market
   const { userId, clientOrderId, symbol, type } = order
   const terms: OrderTerms = {
-    ...{ id, userId, clientOrderId, symbol, type },
+    ...{ userId, clientOrderId, symbol, type },
     side: command.type === 'budget' ? 'buy' : command.side,
     price: command.type === 'limit' ? BigInt(command.ticks) * parseStored(tickSize, quote.scale) : null,
     placedQuantity: command.type === 'budget' ? null : BigInt(command.lots) * parseStored(lotSize, base.scale),

@@ -105,7 +105,6 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
     log,
     link,
     legOrder,
-    newId,
     leading,
     lose,
     perform: command => commands.add(command),

@@ -21,7 +21,9 @@ export type FundsRefusal =
 
 /** What was asked for ahead of the matching; one of `keep` and `giveUp` ends it. */
 export interface Claim {
-  /** The key of the hold at the wallet. */
+  /** That of the order, if it is accepted. */
+  readonly id: string
+  /** The key of the hold at the wallet: the order's id. Null: none is needed, or the wallet has none. */
   readonly hold: string | null
   /** What is set aside. */
   readonly amount: bigint
@@ -38,7 +40,6 @@ export interface Claim {
 
 /** What has to be stored with a batch. */
 export interface FundsChanges {
-  readonly doneIntents: readonly string[]
   readonly releases: readonly HoldRelease[]
 }
 

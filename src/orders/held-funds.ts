@@ -1,29 +1,31 @@
 /**
- * Funds that are set aside at the wallet, by a hold for each order. That a hold is asked for is stored first, so that one
- * whose order never came to be is taken back, whoever died in between. What is free again is stored with the batch that
- * freed it, and released until the wallet has done it.
+ * Funds that are set aside at the wallet, by a hold for each order, whose key is the order's id. A hold whose order never came
+ * to be is taken back, whoever died in between: its id is of a block that is noted (order-ids.ts). What is free again is stored
+ * with the batch that freed it, and released until the wallet has done it.
  */
 import { createBatcher } from '../batcher.ts'
 import type { Clock } from '../clock.ts'
 import type { Instruments } from '../core/instruments.ts'
 import { MAX_SCALE } from '../core/money.ts'
 import type { Logger } from '../log.ts'
-import type { HoldRelease, Leadership, OrderStore } from '../store/order-store.ts'
+import type { HoldRelease, Leadership, OrderStore, UnusedIds } from '../store/order-store.ts'
 import { uuidV7 } from '../uuid.ts'
 import type { HoldState, Outcome, Wallet } from '../wallet/wallet.ts'
 import { type Claim, claimAll, type Funds, type FundsRefusal, type Need } from './funds.ts'
+import { createOrderIds } from './order-ids.ts'
 
 export interface HeldFundsOptions {
   readonly wallet: Pick<Wallet, 'hold' | 'release' | 'reverse'>
-  readonly store: Pick<OrderStore, 'intend' | 'forgetIntents' | 'released' | 'releaseRefused' | 'releasesOfOperators'>
+  readonly store: Pick<OrderStore, 'reserveIds' | 'forgetIds' | 'released' | 'releaseRefused' | 'releasesOfOperators'>
   readonly leadership: Leadership
   readonly instruments: Instruments
   readonly clock: Clock
   readonly log: Logger
   /** Between two looks for what operators have made free. */
   readonly pollMs: number
+  readonly newId: () => string
   /** Left by who had the books before. */
-  readonly intents: readonly string[]
+  readonly unusedIds: readonly UnusedIds[]
   readonly releases: readonly HoldRelease[]
 }
 
@@ -36,70 +38,67 @@ const LONGEST_WAIT_MS = 30_000
 export function createHeldFunds(options: HeldFundsOptions): Funds {
   const { wallet, store, leadership, instruments, clock, log, pollMs } = options
   let isClosed = false
-  let doneIntents: string[] = []
+  /** Ids of orders that the next batch stores, or that the one under way does. */
+  let kept: string[] = []
+  let storing: string[] = []
   let releases: HoldRelease[] = []
   /** Keys of releases that are in work: one that is stored may be found there before it is heard of here. */
   const releasing = new Set<string>()
   let cancelLook = (): void => {}
   let looking: Promise<void> | null = null
 
-  const intents = createBatcher<string, void>(async holds => {
-    await store.intend(leadership, holds)
-    return holds.map(() => undefined)
-  }, PER_BATCH)
-  const forgotten = createBatcher<string, void>(async holds => {
-    await store.forgetIntents(holds)
-    return holds.map(() => undefined)
-  }, PER_BATCH)
+  const ids = createOrderIds({ store, leadership, newId: options.newId })
   const released = createBatcher<string, void>(async keys => {
     await store.released(keys)
     return keys.map(() => undefined)
   }, PER_BATCH)
   const work = createLanes()
 
-  for (const hold of options.intents) takeBack(hold)
+  for (const unused of options.unusedIds) takeAllBack(unused)
   for (const release of options.releases) giveBack(release)
   lookLater()
 
-  async function place(need: Need): Promise<{ readonly hold: string } | FundsRefusal> {
-    const hold = uuidV7(clock.now())
-    await intents.add(hold)
-    const outcome = await wallet.hold({ key: hold, ...need }).catch(error => {
-      log.warn({ err: error, hold }, 'the call to the wallet failed')
+  /** Where it is not known whether the wallet has set it aside, it is taken back. */
+  async function place(id: string, need: Need): Promise<'placed' | FundsRefusal> {
+    const outcome = await wallet.hold({ key: id, ...need }).catch(error => {
+      log.warn({ err: error, hold: id }, 'the call to the wallet failed')
       return null
     })
-    if (outcome?.outcome === 'applied') return { hold }
+    if (outcome?.outcome === 'applied') return 'placed'
     if (outcome?.outcome === 'refused') {
-      void forgotten.add(hold).catch(() => {})
+      ids.decided(id)
       return refusalOf(need, outcome)
     }
-    takeBack(hold)
+    takeBack(id)
     return { code: 'UNAVAILABLE', detail: outcome?.detail ?? 'the call to the wallet failed' }
   }
 
   async function claim(need: Need): Promise<Claim> {
-    let placed = need.amount === 0n ? null : await place(need)
-    let amount = placed === null || 'hold' in placed ? need.amount : 0n
-    const holdNow = (): string | null => (placed !== null && 'hold' in placed ? placed.hold : null)
+    let id = await ids.next()
+    let placed = need.amount === 0n ? null : await place(id, need)
+    let amount = placed === 'placed' ? need.amount : 0n
 
     /** What was set aside is not enough: it is given back, and all that is needed asked for. */
     async function anew(wanted: bigint): Promise<FundsRefusal | null> {
-      const before = holdNow()
-      if (before !== null) {
-        const reversed = await wallet.reverse(before).catch(() => null)
-        if (reversed?.outcome === 'applied') void forgotten.add(before).catch(() => {})
-        else takeBack(before)
+      if (placed === 'placed') {
+        const reversed = await wallet.reverse(id).catch(() => null)
+        if (reversed?.outcome === 'applied') ids.decided(id)
+        else takeBack(id)
       }
+      if (placed !== null) id = await ids.next()
       amount = 0n
-      placed = await place({ ...need, amount: wanted })
-      if (!('hold' in placed)) return placed
+      placed = await place(id, { ...need, amount: wanted })
+      if (placed !== 'placed') return placed
       amount = wanted
       return null
     }
 
     return {
+      get id() {
+        return id
+      },
       get hold() {
-        return holdNow()
+        return placed === 'placed' ? id : null
       },
       get amount() {
         return amount
@@ -107,25 +106,36 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
       confirm(wanted) {
         if (wanted <= amount) return null
         // Less was refused already: it need not be asked again while the book waits.
-        if (placed !== null && 'code' in placed && wanted >= need.amount) return requiring(placed, wanted)
+        if (placed !== null && placed !== 'placed' && wanted >= need.amount) return requiring(placed, wanted)
         return anew(wanted)
       },
       keep() {
-        const hold = holdNow()
-        if (hold !== null) doneIntents.push(hold)
+        kept.push(id)
       },
       giveUp() {
-        const hold = holdNow()
-        if (hold !== null) takeBack(hold)
+        if (placed === 'placed') takeBack(id)
+        // What was refused, or not answered, is decided by itself.
+        if (placed === null) ids.decided(id)
       },
     }
   }
 
+  /** Of ids that another process had, and that are no order's: under each there may be a hold. */
+  function takeAllBack({ first, ids: unused }: UnusedIds): void {
+    let left = unused.length
+    if (left === 0) ids.forget(first)
+    for (const id of unused) {
+      takeBack(id, () => {
+        if (--left === 0) ids.forget(first)
+      })
+    }
+  }
+
   /** Of a hold without an order; what became of the call that placed it need not be known. */
-  function takeBack(hold: string): void {
+  function takeBack(hold: string, done = () => ids.decided(hold)): void {
     work.add(async () => {
       const outcome = await wallet.reverse(hold)
-      if (outcome.outcome === 'applied' || outcome.outcome === 'refused') await forgotten.add(hold)
+      if (outcome.outcome === 'applied' || outcome.outcome === 'refused') done()
       return outcome
     }, `a hold without an order is not taken back yet: ${hold}`)
   }
@@ -217,12 +227,14 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
           if (order.hold !== null) releases.push({ key: uuidV7(clock.now()), hold: order.hold, currency, amount })
         }
       }
-      const taken = { doneIntents, releases }
-      doneIntents = []
+      const taken = { releases }
       releases = []
+      storing = kept
+      kept = []
       return taken
     },
     stored({ releases: toDo }) {
+      for (const id of storing.splice(0)) ids.decided(id)
       for (const release of toDo) giveBack(release)
     },
     async close() {
@@ -230,7 +242,7 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
       cancelLook()
       await looking
       await work.close()
-      await Promise.all([intents.idle(), forgotten.idle(), released.idle()])
+      await Promise.all([ids.close(), released.idle()])
     },
   }
 }

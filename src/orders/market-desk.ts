@@ -8,15 +8,17 @@ import { isOpen, type Order, type OrderTerms } from '../core/order.ts'
 import { chargeFee, NO_FEES } from '../core/order-fees.ts'
 import type { Trade } from '../core/trade.ts'
 import { type Book, bookRulesOf, type Cost, createBook, type OpenOrder } from '../matching/book.ts'
-import type { OrderCommand } from '../matching/commands.ts'
+import type { NamelessOrder } from '../matching/commands.ts'
 import type { Fill, MarketEvent, RejectionCode } from '../matching/events.ts'
 import type { StoredBook } from '../store/order-store.ts'
 import { debitsOf, purchaseNeed } from './needs.ts'
 
 /** An order that may be placed: it keeps the market's rules, and what it can cost is set aside. */
 export interface Placement {
+  /** New. */
+  readonly id: string
   readonly terms: OrderTerms
-  readonly command: OrderCommand
+  readonly command: NamelessOrder
   /** The key of its hold; null: the funds are reserved on our side, or none are needed. */
   readonly hold: string | null
   /** What is set aside for it, in the smallest unit of what it pays with. */
@@ -66,7 +68,7 @@ export interface MarketDesk {
   needOf(order: Order): bigint
   /** What an order pays with. */
   currencyOf(side: Order['side']): string
-  costOf(command: OrderCommand): Cost
+  costOf(command: NamelessOrder): Cost
   place(placement: Placement): Placed
   /** Null: it is not open. */
   cancel(orderId: string): Order | null
@@ -275,15 +277,16 @@ export function createMarketDesk(options: MarketDeskOptions): MarketDesk {
     unitsOf: lots => BigInt(lots) * lotUnits,
     needOf,
     currencyOf,
-    costOf: command => book.costOf(command),
-    place({ terms, command, hold, held }) {
-      const made = apply(command)
+    // Of an order that is not there yet: no id of the book's.
+    costOf: command => book.costOf({ ...command, orderId: '' }),
+    place({ id, terms, command, hold, held }) {
+      const made = apply({ ...command, orderId: id })
       const [first] = made
       if (first?.type === 'rejected') return { refused: first.code }
       const at = now()
       const order: Working = {
         ...terms,
-        ...{ hold, held, freed: 0n },
+        ...{ id, hold, held, freed: 0n },
         ...{ createdAtMs: at, updatedAtMs: at, quantity: terms.placedQuantity },
         ...{ filledQuantity: 0n, filledQuoteQuantity: 0n, fees: NO_FEES, openedSequence: null },
         status: 'open',

@@ -5,7 +5,7 @@ import { isSameOrder, type Order, type OrderTerms } from '../core/order.ts'
 import type { Rail } from '../core/settlement.ts'
 import type { Trade } from '../core/trade.ts'
 import type { Logger } from '../log.ts'
-import type { OrderCommand } from '../matching/commands.ts'
+import type { NamelessOrder } from '../matching/commands.ts'
 import type { RejectionCode } from '../matching/events.ts'
 import type { OrderFault } from '../matching/order-rules.ts'
 import type { OrderStore } from '../store/order-store.ts'
@@ -39,7 +39,6 @@ export interface PlacingOptions {
   readonly log: Logger
   readonly link: { rail(): Rail }
   readonly legOrder: LegOrder
-  readonly newId: () => string
   /** Throws where this process does not have the books. */
   readonly leading: () => Session
   /** The books are to be read anew. */
@@ -56,14 +55,14 @@ export interface Placing {
 interface Asked {
   readonly index: number
   readonly terms: OrderTerms
-  readonly command: OrderCommand
+  readonly command: NamelessOrder
   done(): void
 }
 
 const LOOKUPS_PER_BATCH = 1000
 
 export function createPlacing(options: PlacingOptions): Placing {
-  const { store, log, link, legOrder, newId, leading, lose, perform } = options
+  const { store, log, link, legOrder, leading, lose, perform } = options
   /** Client order ids that are on their way, by user: whoever repeats one waits for the first. */
   const underWay = new Map<string, Promise<unknown>>()
   const lookups = createBatcher<OrderTerms, Order | null>(lookUp, LOOKUPS_PER_BATCH, 2)
@@ -122,11 +121,11 @@ export function createPlacing(options: PlacingOptions): Placing {
   function readNew(
     current: Session,
     order: NewOrder,
-  ): { readonly terms: OrderTerms; readonly command: OrderCommand } | { readonly refusal: OrderRefusal } {
+  ): { readonly terms: OrderTerms; readonly command: NamelessOrder } | { readonly refusal: OrderRefusal } {
     const desk = current.market(order.symbol)
     if (desk === null) return refused('UNKNOWN_SYMBOL', `no market ${order.symbol} is configured`)
     if (desk.isHalted) return refused('MARKET_HALTED', haltedWords(order.symbol))
-    const accepted = acceptOrder(newId(), order, desk.market)
+    const accepted = acceptOrder(order, desk.market)
     return 'fault' in accepted ? { refusal: accepted.fault } : accepted
   }
 
@@ -175,7 +174,12 @@ export function createPlacing(options: PlacingOptions): Placing {
     return answer
   }
 
-  async function match(current: Session, terms: OrderTerms, command: OrderCommand, claim: Claim): Promise<PlaceAnswer> {
+  async function match(
+    current: Session,
+    terms: OrderTerms,
+    command: NamelessOrder,
+    claim: Claim,
+  ): Promise<PlaceAnswer> {
     const desk = current.market(terms.symbol)
     if (desk === null || desk.isHalted) {
       claim.giveUp()
@@ -186,7 +190,7 @@ export function createPlacing(options: PlacingOptions): Placing {
       claim.giveUp()
       return { refusal: isShort }
     }
-    const placed = desk.place({ terms, command, hold: claim.hold, held: claim.amount })
+    const placed = desk.place({ id: claim.id, terms, command, hold: claim.hold, held: claim.amount })
     if ('refused' in placed) {
       claim.giveUp()
       return refused(placed.refused, wordsOf(placed.refused))

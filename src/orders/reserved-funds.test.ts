@@ -19,7 +19,13 @@ const UNIT = 100_000_000n
 
 describe('funds reserved on our side', () => {
   const funds = (balance: () => Promise<Balance | null>, unsettled: () => Promise<readonly UnsettledDebit[]>): Funds =>
-    createReservedFunds({ log, open: [], wallet: { balance }, store: { unsettledDebits: unsettled } })
+    createReservedFunds({
+      log,
+      newId: () => 'order',
+      open: [],
+      wallet: { balance },
+      store: { unsettledDebits: unsettled },
+    })
   const has = (available: bigint) => async (): Promise<Balance> => balanceOf(BUYER, 'USDT', available)
   const nothing = async (): Promise<readonly UnsettledDebit[]> => []
   const need = (amount: bigint): Need => ({ userId: BUYER, currency: 'USDT', amount })
@@ -166,7 +172,7 @@ class Simulation {
     const later = <Answer>(answer: () => Answer): Promise<Answer> =>
       new Promise(resolve => this.#reads.push(() => resolve(answer())))
     this.#funds = createReservedFunds({
-      ...{ log, open: [] },
+      ...{ log, open: [], newId: () => this.#newId() },
       wallet: { balance: (userId, currency) => later(() => this.#balanceOf(userId, currency)) },
       store: { unsettledDebits: userIds => later(() => this.#unsettledOf(userIds)) },
     })
@@ -221,7 +227,7 @@ class Simulation {
   /** One after the other, as the desk does: what is done, what is taken, stored, and heard of. */
   #goOnWithBatch(): void {
     if (this.#batch === 'committed') {
-      this.#funds.stored({ doneIntents: [], releases: [] })
+      this.#funds.stored({ releases: [] })
       this.#batch = 'none'
     } else if (this.#batch === 'taken') {
       for (const each of this.#settling) if (each.state === 'matched') each.state = 'pending'
@@ -241,7 +247,7 @@ class Simulation {
   }
 
   #place({ order, claim }: Asked): void {
-    const read = acceptOrder(this.#newId(), order, BTC_USDT)
+    const read = acceptOrder(order, BTC_USDT)
     if ('fault' in read) throw new Error(JSON.stringify(read.fault))
     if (claim === null) throw new Error('the claim is not ready')
     const { amount } = this.#needOf(order)
@@ -251,7 +257,7 @@ class Simulation {
       return
     }
     this.accepted++
-    const placed = this.#desk.place({ ...read, hold: null, held: claim.amount })
+    const placed = this.#desk.place({ ...read, id: claim.id, hold: null, held: claim.amount })
     if ('refused' in placed) claim.giveUp()
     else {
       claim.keep()
@@ -356,7 +362,7 @@ class Simulation {
   }
 
   #needOf(order: NewOrder): Need {
-    const read = acceptOrder('asked', order, BTC_USDT)
+    const read = acceptOrder(order, BTC_USDT)
     if ('fault' in read) throw new Error(JSON.stringify(read.fault))
     const { terms, command } = read
     const { userId } = order

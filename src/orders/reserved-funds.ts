@@ -17,6 +17,8 @@ export interface ReservedFundsOptions {
   readonly wallet: Pick<Wallet, 'balance'>
   readonly store: Pick<OrderStore, 'unsettledDebits'>
   readonly log: Logger
+  /** Ids of orders. */
+  readonly newId: () => string
   /** What the open orders need, as they stand. */
   readonly open: readonly Need[]
 }
@@ -29,7 +31,7 @@ interface Debit {
   readonly batch: number
 }
 
-export function createReservedFunds({ wallet, store, log, open }: ReservedFundsOptions): Funds {
+export function createReservedFunds({ wallet, store, log, newId, open }: ReservedFundsOptions): Funds {
   /** What open orders need, by account. */
   const promised = new Map<string, bigint>()
   for (const { userId, currency, amount } of open) change(accountOf(userId, currency), amount)
@@ -70,6 +72,7 @@ export function createReservedFunds({ wallet, store, log, open }: ReservedFundsO
     }
 
     return {
+      id: newId(),
       hold: null,
       get amount() {
         return claim.amount
@@ -119,7 +122,7 @@ export function createReservedFunds({ wallet, store, log, open }: ReservedFundsO
         for (const { order, currency, amount } of freed) change(accountOf(order.userId, currency), -amount)
       }
       batch++
-      return { doneIntents: [], releases: [] }
+      return { releases: [] }
     },
     stored() {
       storedBatch = batch - 1

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts'
 import type { Order, OrderTerms } from '../core/order.ts'
 import { NO_FEES } from '../core/order-fees.ts'
 import type { Logger } from '../log.ts'
-import type { OrderCommand } from '../matching/commands.ts'
+import type { NamelessOrder } from '../matching/commands.ts'
 import type { InstrumentStore } from '../store/instruments.ts'
 import type { OrderStore } from '../store/order-store.ts'
 import type { Wallet } from '../wallet/wallet.ts'
@@ -38,9 +38,9 @@ export interface Session {
   market(symbol: string): MarketDesk | null
   markets(): readonly MarketDesk[]
   /** What an order must have set aside as the book stands: a purchase at the market costs what the book asks for. */
-  needOf(terms: OrderTerms, command: OrderCommand): Need
+  needOf(terms: OrderTerms, command: NamelessOrder): Need
   /** What is asked for ahead of its turn: of a purchase at the market a little more, since the book moves until then. */
-  askOf(terms: OrderTerms, command: OrderCommand): Need
+  askOf(terms: OrderTerms, command: NamelessOrder): Need
   /** Null: no such market. */
   depth(symbol: string, limit: number): Depth | null
   openOrdersOf(userId: string): readonly Order[]
@@ -82,10 +82,16 @@ export async function openSession(options: SessionOptions): Promise<Session | nu
     }
     // Before anything goes on by itself.
     if (lost) throw new Error('the books were lost while they were opened')
-    const { intents, releases } = state
+    const { unusedIds, releases } = state
     const funds = hasHolds
-      ? createHeldFunds({ wallet, store, leadership, instruments, clock, log, pollMs, intents, releases })
-      : createReservedFunds({ wallet, store, log, open: state.openOrders.map(order => promisedTo(desks, order)) })
+      ? createHeldFunds({ wallet, store, leadership, instruments, clock, log, pollMs, newId, unusedIds, releases })
+      : createReservedFunds({
+          wallet,
+          store,
+          log,
+          newId,
+          open: state.openOrders.map(order => promisedTo(desks, order)),
+        })
     log.info({ open_orders: state.openOrders.length, markets: desks.size, holds: hasHolds }, 'the order books are open')
 
     session = {
@@ -141,13 +147,13 @@ function promisedTo(desks: ReadonlyMap<string, MarketDesk>, order: Order): Need 
   return { userId: order.userId, currency: desk.currencyOf(order.side), amount: desk.needOf(order) }
 }
 
-function needOf(desks: ReadonlyMap<string, MarketDesk>, terms: OrderTerms, command: OrderCommand): Need {
+function needOf(desks: ReadonlyMap<string, MarketDesk>, terms: OrderTerms, command: NamelessOrder): Need {
   const desk = desks.get(terms.symbol)
   if (desk === undefined) throw new Error(`market ${terms.symbol} is not there`)
   return { userId: terms.userId, currency: desk.currencyOf(terms.side), amount: amountOf(desk, terms, command) }
 }
 
-function amountOf(desk: MarketDesk, { placedQuantity }: OrderTerms, command: OrderCommand): bigint {
+function amountOf(desk: MarketDesk, { placedQuantity }: OrderTerms, command: NamelessOrder): bigint {
   if (command.type === 'budget') return command.budget
   if (command.type !== 'limit' && command.type !== 'market') return 0n
   if (command.side === 'sell') return placedQuantity ?? 0n

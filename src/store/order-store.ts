@@ -42,9 +42,21 @@ export interface DeskState {
   /** In the order in which they came to rest. */
   readonly openOrders: readonly Order[]
   readonly books: readonly StoredBook[]
-  /** Of orders that never came to be, or that another process was about to store. */
-  readonly intents: readonly string[]
+  /** Ids that were to be given to orders, and are none's: each may be the key of a hold. */
+  readonly unusedIds: readonly UnusedIds[]
   readonly releases: readonly HoldRelease[]
+}
+
+/** A block of ids that is one process's to give to orders, in sequence from the first one on (`uuidAfter`). */
+export interface IdBlock {
+  readonly first: string
+  readonly size: number
+}
+
+/** Those of a block that no order has. */
+export interface UnusedIds {
+  readonly first: string
+  readonly ids: readonly string[]
 }
 
 /** What one batch of commands has made: stored in one transaction. */
@@ -60,8 +72,6 @@ export interface DeskBatch {
   /** Of the trades, as `Intake` has it. */
   readonly lease: Lease | null
   readonly books: readonly StoredBook[]
-  /** Holds whose orders are stored now, or that the wallet refused. */
-  readonly doneIntents: readonly string[]
   readonly releases: readonly HoldRelease[]
 }
 
@@ -82,8 +92,10 @@ export interface OrderStore {
    */
   lead(onLost: () => void): Promise<Leadership | null>
   load(leadership: Leadership): Promise<DeskState>
-  intend(leadership: Leadership, holds: readonly string[]): Promise<void>
-  forgetIntents(holds: readonly string[]): Promise<void>
+  /** Before any of the ids is used; throws `NoLongerLeadingError`. */
+  reserveIds(leadership: Leadership, block: IdBlock): Promise<void>
+  /** Each of its ids is an order's, or nothing is left of it at the wallet. */
+  forgetIds(firsts: readonly string[]): Promise<void>
   /** All of it, or none; throws `NoLongerLeadingError`. */
   commit(batch: DeskBatch): Promise<void>
   released(keys: readonly string[]): Promise<void>

@@ -2,6 +2,7 @@
 import type { Instruments } from '../core/instruments.ts'
 import type { Order } from '../core/order.ts'
 import { type Connection, type Database, plainArrayOf, together, transaction } from '../db.ts'
+import { uuidAfter } from '../uuid.ts'
 import {
   insertReleases,
   refuseRelease,
@@ -14,12 +15,14 @@ import { changingColumnsOf, ORDER_COLUMNS, type OrderRow, orderOf, placedColumns
 import {
   type DeskBatch,
   type DeskState,
+  type IdBlock,
   type Leadership,
   NoLongerLeadingError,
   type OrderQuery,
   type OrderStore,
   type StoredBook,
   type UnsettledDebit,
+  type UnusedIds,
 } from './order-store.ts'
 import { storedTradeOf, type TradeRow, tradeOf } from './rows.ts'
 import type { StoredTrade } from './store.ts'
@@ -32,8 +35,8 @@ export function createOrderStore(database: Database, instruments: InstrumentStor
   return {
     lead: onLost => lead(database, onLost),
     load: leadership => transaction(database, connection => load(connection, instruments, leadership)),
-    intend: (leadership, holds) => intend(database, leadership, holds),
-    forgetIntents: holds => forgetIntents(database, holds),
+    reserveIds: (leadership, block) => reserveIds(database, leadership, block),
+    forgetIds: firsts => forgetIds(database, firsts),
     commit: batch => transaction(database, connection => commit(connection, instruments, batch)),
     released: keys => removeReleases(database, keys),
     releaseRefused: (key, why) => refuseRelease(database, key, why),
@@ -114,36 +117,49 @@ async function load(connection: Connection, instruments: InstrumentStore, { toke
     readonly sequence: bigint
     readonly is_halted: boolean
   }>('select symbol, sequence, is_halted from order_books')
-  const intents = await connection.query<{ readonly hold: string }>('select hold from hold_intents')
   return {
     openOrders: await readRows(instruments, orders.rows, orderOf),
     books: books.rows.map(row => ({ symbol: row.symbol, sequence: Number(row.sequence), isHalted: row.is_halted })),
-    intents: intents.rows.map(row => row.hold),
+    unusedIds: await selectUnusedIds(connection),
     releases: await selectReleases(connection, instruments),
   }
 }
 
-// Holds
+// Ids
 
-async function intend(database: Database, { token }: Leadership, holds: readonly string[]): Promise<void> {
+async function reserveIds(database: Database, { token }: Leadership, { first, size }: IdBlock): Promise<void> {
   const { rowCount } = await database.query({
-    name: 'intend-holds',
+    name: 'reserve-ids',
     text: `
-      insert into hold_intents (hold)
-      select d.hold
-      from unnest($1::uuid[]) as d (hold), (select from order_desk where only_row and token = $2 for share) as ours`,
-    values: [plainArrayOf(holds), token],
+      insert into order_id_blocks (first, size)
+      select $1, $2
+      from (select from order_desk where only_row and token = $3 for share) as ours`,
+    values: [first, size, token],
   })
-  if (rowCount !== holds.length) throw new NoLongerLeadingError()
+  if (rowCount !== 1) throw new NoLongerLeadingError()
 }
 
-async function forgetIntents(database: Database | Connection, holds: readonly string[]): Promise<void> {
-  if (holds.length === 0) return
+async function forgetIds(database: Database, firsts: readonly string[]): Promise<void> {
   await database.query({
-    name: 'forget-intents',
-    text: 'delete from hold_intents where hold = any($1::uuid[])',
-    values: [plainArrayOf(holds)],
+    name: 'forget-ids',
+    text: 'delete from order_id_blocks where first = any($1::uuid[])',
+    values: [plainArrayOf(firsts)],
   })
+}
+
+async function selectUnusedIds(connection: Connection): Promise<readonly UnusedIds[]> {
+  const { rows: blocks } = await connection.query<IdBlock>('select first, size from order_id_blocks')
+  const unused: UnusedIds[] = []
+  for (const { first, size } of blocks) {
+    const ids = Array.from({ length: size }, (_, at) => uuidAfter(first, at))
+    const { rows } = await connection.query<{ readonly id: string }>(
+      'select id from orders where id = any($1::uuid[])',
+      [plainArrayOf(ids)],
+    )
+    const used = new Set(rows.map(row => row.id))
+    unused.push({ first, ids: ids.filter(id => !used.has(id)) })
+  }
+  return unused
 }
 
 // A batch
@@ -155,7 +171,6 @@ async function commit(connection: Connection, instruments: InstrumentStore, batc
     updateOrders(connection, instruments, batch),
     recordTrades(connection, instruments, batch),
     upsertBooks(connection, batch.books),
-    forgetIntents(connection, batch.doneIntents),
     insertReleases(connection, instruments, batch.releases, { atMs: batch.atMs, isByOperator: false }),
   ])
 }

@@ -97,7 +97,10 @@ export async function openExchange(database: Database, options: ExchangeOptions 
     async atRest() {
       await until('all is settled', async () => {
         const { rows } = await database.query<{ readonly open: boolean }>(
-          'select exists (select from open_settlements) or exists (select from hold_releases) or exists (select from hold_intents) as open',
+          `select exists (select from open_settlements) or exists (select from hold_releases) or exists (
+            select from ledger_holds h
+            where h.remaining > 0 and not h.reversed and h.key not in (select o.hold::text from orders o where o.hold is not null)
+          ) as open`,
         )
         return rows[0]?.open === false
       })

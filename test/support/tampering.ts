@@ -17,7 +17,7 @@ const TABLES = [
   'dead_letters',
   'orders',
   'order_books',
-  'hold_intents',
+  'order_id_blocks',
   'hold_releases',
   'ledger_accounts',
   'ledger_operations',
