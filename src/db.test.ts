@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../test/support/database.ts'
-import { arrayOf, codeOf, type Database, isAway, openDatabase, together, transaction } from './db.ts'
+import { arrayOf, codeOf, type Database, isAway, openDatabase, transaction, writeAll, writeInSteps } from './db.ts'
+import { migrate } from './migrate.ts'
+import { type Statement, UNEXPECTED_COUNT } from './statements.ts'
 
 let db: TestDatabase
 let database: Database
@@ -146,39 +148,6 @@ describe('transactions', () => {
     expect(runs).toBe(6)
   })
 
-  test('statements that are given together leave at once, and are done in their order', async () => {
-    const values: number[] = []
-    await transaction(database, connection =>
-      together(connection, () =>
-        [1, 2, 3].map(async factor => {
-          const { rows } = await connection.query(
-            `update counters set value = value * 10 + $1 where name = 'a' returning value`,
-            [factor],
-          )
-          values.push(rows[0].value)
-        }),
-      ),
-    )
-    expect(values).toEqual([1, 12, 123])
-    expect(await counterOf('a')).toBe(123)
-  })
-
-  test('of those given together the first that failed says why, and nothing of them is done', async () => {
-    const failing = transaction(database, connection => {
-      const add = async (sql: string): Promise<void> => {
-        await connection.query(sql)
-      }
-      return together(connection, () => [
-        add(`update counters set value = 7 where name = 'a'`),
-        // What comes after it fails as well, and its failure is heard of earlier.
-        together(connection, () => [together(connection, () => [add(`insert into counters values ('a', 1)`)])]),
-        add(`update counters set value = 7 where name = 'b'`),
-      ])
-    })
-    await expect(failing).rejects.toMatchObject({ code: '23505' })
-    expect([await counterOf('a'), await counterOf('b')]).toEqual([0, 0])
-  })
-
   test('an error that was swallowed is not taken for success', async () => {
     const swallowing = transaction(database, async connection => {
       await connection.query(`update counters set value = 7 where name = 'a'`)
@@ -202,6 +171,132 @@ describe('transactions', () => {
       )
       expect(isAway(error)).toBe(true)
       expect((await one.query('select 1 as one')).rows).toEqual([{ one: 1 }])
+    } finally {
+      await one.end()
+    }
+  })
+})
+
+describe('statements that are sent together', () => {
+  const set = (name: string, value: number): Statement => ({
+    ...{ name: 'set', text: 'update counters set value = value * 10 + $2 where name = $1', values: [name, value] },
+  })
+  const taken: Statement = { name: 'taken', text: `insert into counters values ('a', 1)`, values: [] }
+
+  test('are done in their order, all at once', async () => {
+    const before = await database.query('select pg_current_xact_id() as id')
+    await writeAll(database, [set('a', 1), set('b', 5), set('a', 2), set('a', 3)])
+    expect([await counterOf('a'), await counterOf('b')]).toEqual([123, 5])
+    const after = await database.query('select pg_current_xact_id() as id')
+    expect(Number(after.rows[0].id) - Number(before.rows[0].id)).toBe(2)
+  })
+
+  test('are not done where one fails, before it or behind it, and say why', async () => {
+    await expect(writeAll(database, [set('a', 1), taken, set('b', 1)])).rejects.toMatchObject({ code: '23505' })
+    expect([await counterOf('a'), await counterOf('b')]).toEqual([0, 0])
+  })
+
+  test('fail where a count is not as expected', async () => {
+    await migrate(database, 'store')
+    const count: Statement = {
+      ...{ name: 'count', text: `select expect_count(count(*), $1, 'counters') from counters`, values: [3] },
+    }
+    await expect(writeAll(database, [set('a', 1), count])).rejects.toMatchObject({
+      ...{ code: UNEXPECTED_COUNT, message: '2 of 3 counters' },
+    })
+    expect(await counterOf('a')).toBe(0)
+    await writeAll(database, [set('a', 1), { ...count, values: [2] }])
+    expect(await counterOf('a')).toBe(1)
+  })
+
+  test('can be sent again on a connection on which they failed, and where they were never prepared', async () => {
+    const one = openDatabase({ url: db.url }, 1)
+    try {
+      const half: Statement = { name: 'half', text: 'update counters set value = value / $1', values: [0] }
+      const broken: Statement = { name: 'broken', text: 'no statement at all', values: [] }
+      await expect(writeAll(one, [half, set('a', 1)])).rejects.toMatchObject({ code: '22012' })
+      await expect(writeAll(one, [broken, set('a', 1)])).rejects.toMatchObject({ code: '42601' })
+      await writeAll(one, [set('a', 8), { ...half, values: [2] }])
+      expect(await counterOf('a')).toBe(4)
+      // The driver's own names are others.
+      await one.query({ name: 'set', text: 'update counters set value = $1', values: [9] })
+      expect(await counterOf('a')).toBe(9)
+    } finally {
+      await one.end()
+    }
+  })
+
+  test.each([
+    ['text', [`"it's", {null}, \\ and 🪙`, '', null]],
+    ['numeric', ['12345678901234567890.123456789', 7, 8n]],
+    ['boolean', [true, false]],
+    ['timestamptz', [new Date('2024-08-08T01:02:03.004Z')]],
+  ])('carry values of %s', async (type, values) => {
+    await database.query(`create table if not exists carried_${type} (value ${type})`)
+    const text = `insert into carried_${type} values ($1)`
+    await writeAll(
+      database,
+      values.map(value => ({ name: `carry-${type}`, text, values: [value] })),
+    )
+    const { rows } = await database.query({ text: `select value from carried_${type}`, rowMode: 'array' })
+    const plain = (value: unknown): unknown =>
+      typeof value === 'number' || typeof value === 'bigint' ? `${value}` : value
+    expect(rows.map(([value]) => value)).toEqual(values.map(plain))
+  })
+
+  test('of two that wait for each other one is sent again', async () => {
+    const many = (names: readonly string[]): readonly Statement[] =>
+      names.flatMap(name => [set(name, 1), { name: 'sleep', text: 'select pg_sleep(0.05)', values: [] }])
+    await Promise.all([writeAll(database, many(['a', 'b'])), writeAll(database, many(['b', 'a']))])
+    expect([await counterOf('a'), await counterOf('b')]).toEqual([11, 11])
+  })
+
+  test('in two steps are one transaction', async () => {
+    let seen: number | null = null
+    const look = async (): Promise<void> => {
+      seen = await counterOf('a')
+    }
+    await writeInSteps(database, [set('a', 1)], [set('a', 2)], { lockTimeoutMs: 1000, between: look })
+    expect([seen, await counterOf('a')]).toEqual([0, 12])
+    await writeInSteps(database, [set('a', 3)], [set('a', 4)], { lockTimeoutMs: 1000, between: null })
+    expect(await counterOf('a')).toBe(1234)
+  })
+
+  test('in two steps leave nothing, whichever of them fails, or what is between', async () => {
+    const options = { lockTimeoutMs: 1000, between: async () => {} }
+    await expect(writeInSteps(database, [set('a', 1), taken], [], options)).rejects.toMatchObject({ code: '23505' })
+    await expect(writeInSteps(database, [set('a', 1)], [taken], options)).rejects.toMatchObject({ code: '23505' })
+    await expect(writeInSteps(database, [set('a', 1)], [taken], { ...options, between: null })).rejects.toMatchObject({
+      code: '23505',
+    })
+    const between = (): Promise<void> => Promise.reject(new Error('in vain'))
+    await expect(writeInSteps(database, [set('a', 1)], [], { ...options, between })).rejects.toThrow('in vain')
+    expect(await counterOf('a')).toBe(0)
+  })
+
+  test('wait for a lock no longer than they may', async () => {
+    const other = await database.connect()
+    try {
+      await other.query(`begin; update counters set value = 1 where name = 'a'`)
+      await expect(
+        writeInSteps(database, [set('a', 1)], [], { lockTimeoutMs: 20, between: null }),
+      ).rejects.toMatchObject({ code: '55P03' })
+      await other.query('rollback')
+      // And those behind them wait as long as they have to.
+      expect((await database.query('show lock_timeout')).rows).toEqual([{ lock_timeout: '0' }])
+    } finally {
+      other.release()
+    }
+  })
+
+  test('fail with the connection, which is not used again', async () => {
+    const one = openDatabase({ url: db.url }, 1)
+    try {
+      const kill: Statement = { name: 'kill', text: 'select pg_terminate_backend(pg_backend_pid())', values: [] }
+      await expect(writeAll(one, [set('a', 1), kill, set('a', 2)])).rejects.toThrow()
+      expect(await counterOf('a')).toBe(0)
+      await writeAll(one, [set('a', 7)])
+      expect(await counterOf('a')).toBe(7)
     } finally {
       await one.end()
     }

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { runStatements, type Statement } from './statements.ts'
 
 export type Database = pg.Pool
 /** A connection inside a transaction. */
@@ -41,7 +42,6 @@ export function openDatabase(address: DatabaseAddress, connections: number): Dat
     application_name: 'legwork',
     connectionTimeoutMillis: CONNECT_MS,
     options: PLANS,
-    pipeline: true,
     types: {
       getTypeParser: (oid: number, format?: 'text' | 'binary') =>
         oid === INT8 ? (value: string) => BigInt(value) : pg.types.getTypeParser(oid, format as 'text'),
@@ -63,14 +63,64 @@ const ATTEMPTS = 5
  *
  * @param races further SQLSTATEs that mean "somebody else was first, look again".
  */
-export async function transaction<Result>(
+export function transaction<Result>(
   database: Database,
   work: (connection: Connection) => Promise<Result>,
   races: ReadonlySet<string> = new Set(),
 ): Promise<Result> {
+  return repeating(races, () =>
+    onConnection(database, async connection => {
+      await connection.query('begin')
+      const result = await work(connection)
+      const { command } = await connection.query('commit')
+      // Where `work` swallowed an error of a statement, PostgreSQL answers a commit with a rollback, and no error.
+      if (command !== 'COMMIT') throw new Error(`a transaction ended in ${command}, since an error in it was swallowed`)
+      return result
+    }),
+  )
+}
+
+/** All statements, or none, in one transaction and one round trip; again, as above. */
+export async function writeAll(database: Database, statements: readonly Statement[]): Promise<void> {
+  if (statements.length === 0) return
+  await repeating(new Set(), () => onConnection(database, connection => runStatements(connection, statements)))
+}
+
+export interface StepsOptions {
+  /** How long a statement waits for another transaction before it fails (55P03). */
+  readonly lockTimeoutMs: number
+  /** Between the steps; null: there is nothing to wait for, and the two are one. */
+  readonly between: (() => Promise<void>) | null
+}
+
+/** Statements in two steps that are one transaction, once. */
+export async function writeInSteps(
+  database: Database,
+  first: readonly Statement[],
+  last: readonly Statement[],
+  { lockTimeoutMs, between }: StepsOptions,
+): Promise<void> {
+  const begun = [BEGIN, lockTimeout(lockTimeoutMs), ...first]
+  const ended = [...last, COMMIT]
+  await onConnection(database, async connection => {
+    if (between === null) return await runStatements(connection, [...begun, ...ended])
+    await runStatements(connection, begun)
+    await between()
+    await runStatements(connection, ended)
+  })
+}
+
+const BEGIN: Statement = { name: 'begin', text: 'begin', values: [] }
+const COMMIT: Statement = { name: 'commit', text: 'commit', values: [] }
+
+function lockTimeout(ms: number): Statement {
+  return { name: `lock-timeout-${ms}`, text: `set local lock_timeout = ${ms}`, values: [] }
+}
+
+async function repeating<Result>(races: ReadonlySet<string>, run: () => Promise<Result>): Promise<Result> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await transactionOnce(database, work)
+      return await run()
     } catch (error) {
       const isRace = SERIALIZATION_FAILURES.has(codeOf(error)) || races.has(codeOf(error))
       if (attempt === ATTEMPTS || !isRace) throw error
@@ -78,25 +128,15 @@ export async function transaction<Result>(
   }
 }
 
-/**
- * Runs `work` in one transaction, once.
- *
- * @param lockTimeoutMs how long a statement waits for another transaction before it fails (55P03); 0: until that ends.
- */
-export async function transactionOnce<Result>(
+/** Nothing that has failed stays open on the connection, and one that is broken is not used again. */
+async function onConnection<Result>(
   database: Database,
   work: (connection: Connection) => Promise<Result>,
-  lockTimeoutMs = 0,
 ): Promise<Result> {
   const connection = await database.connect()
   let broken: Error | undefined
   try {
-    await connection.query(lockTimeoutMs === 0 ? 'begin' : `begin; set local lock_timeout = ${lockTimeoutMs}`)
-    const result = await work(connection)
-    const { command } = await connection.query('commit')
-    // Where `work` swallowed an error of a statement, PostgreSQL answers a commit with a rollback, and no error.
-    if (command !== 'COMMIT') throw new Error(`a transaction ended in ${command}, since an error in it was swallowed`)
-    return result
+    return await work(connection)
   } catch (error) {
     await connection.query('rollback').catch((rollbackError: Error) => {
       broken = rollbackError
@@ -104,29 +144,6 @@ export async function transactionOnce<Result>(
     throw error
   } finally {
     connection.release(broken)
-  }
-}
-
-/**
- * Statements that need nothing of each other: they leave at once and are done in their order, so that neither side waits
- * for the other in between. Throws what the first that failed says; what comes after it in a transaction fails as well.
- */
-export async function together(
-  connection: Connection & Partial<Pick<pg.Client, 'connection'>>,
-  give: () => readonly Promise<void>[],
-): Promise<void> {
-  const settled = await Promise.allSettled(atOnce(connection, give))
-  const failed = settled.find(each => each.status === 'rejected')
-  if (failed !== undefined) throw failed.reason
-}
-
-/** In one write: each would be a system call, and wake the database up, by itself. */
-function atOnce<Result>({ connection }: Partial<Pick<pg.Client, 'connection'>>, give: () => Result): Result {
-  connection?.stream.cork()
-  try {
-    return give()
-  } finally {
-    connection?.stream.uncork()
   }
 }
 

@@ -56,7 +56,7 @@ describe('ids of orders', () => {
 
   test('are given once, however many are asked for at once', async () => {
     const { ids } = reserving()
-    const taken = await Promise.all(Array.from({ length: 5000 }, () => ids.next()))
+    const taken = await Promise.all(Array.from({ length: 5000 }, async () => await ids.next()))
     expect(new Set(taken).size).toBe(5000)
   })
 

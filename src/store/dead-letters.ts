@@ -1,6 +1,7 @@
 /** All SQL about dead letters that is not part of recording settlements (settlements.ts). */
 import type { Instruments } from '../core/instruments.ts'
 import type { Connection, Database } from '../db.ts'
+import { runStatements } from '../statements.ts'
 import { addCounts } from './counts.ts'
 import { insertReleases, releaseRests } from './hold-releases.ts'
 import { type InstrumentStore, readRows } from './instruments.ts'
@@ -299,6 +300,6 @@ export async function resolveLetter(
   })
   if (rowCount !== 1) throw new Error(`the letter of trade ${tradeId} could not be resolved`)
   if (free === null) return
-  await insertReleases(connection, instruments, free, { atMs, isByOperator: true })
+  await runStatements(connection, insertReleases(instruments, free, { atMs, isByOperator: true }))
   await releaseRests(connection, [tradeId], atMs)
 }

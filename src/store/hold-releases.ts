@@ -2,6 +2,7 @@
 import type { Instruments } from '../core/instruments.ts'
 import { formatDecimal, parseStored } from '../core/money.ts'
 import { type Connection, type Database, plainArrayOf } from '../db.ts'
+import type { Statement } from '../statements.ts'
 import type { HoldRelease } from './order-store.ts'
 
 interface ReleaseRow {
@@ -42,32 +43,33 @@ export async function selectOperatorsReleases(
   return rows.map(row => releaseOf(row, instruments))
 }
 
-export async function insertReleases(
-  connection: Connection,
+export function insertReleases(
   instruments: Instruments,
   releases: readonly HoldRelease[],
   { atMs, isByOperator }: { readonly atMs: number; readonly isByOperator: boolean },
-): Promise<void> {
-  if (releases.length === 0) return
-  await connection.query({
-    name: 'insert-releases',
-    text: `
-      insert into hold_releases (key, hold, currency, amount, created_at, by_operator)
-      select d.*, $1::timestamptz, $2
-      from unnest($3::uuid[], $4::uuid[], $5::text[], $6::numeric[]) as d`,
-    values: [
-      new Date(atMs),
-      isByOperator,
-      plainArrayOf(releases.map(release => release.key)),
-      plainArrayOf(releases.map(release => release.hold)),
-      plainArrayOf(releases.map(release => release.currency)),
-      plainArrayOf(
-        releases.map(({ amount, currency }) =>
-          amount === null ? null : formatDecimal(amount, scaleOf(currency, instruments)),
+): readonly Statement[] {
+  if (releases.length === 0) return []
+  return [
+    {
+      name: 'insert-releases',
+      text: `
+        insert into hold_releases (key, hold, currency, amount, created_at, by_operator)
+        select d.*, $1::timestamptz, $2
+        from unnest($3::uuid[], $4::uuid[], $5::text[], $6::numeric[]) as d`,
+      values: [
+        new Date(atMs),
+        isByOperator,
+        plainArrayOf(releases.map(release => release.key)),
+        plainArrayOf(releases.map(release => release.hold)),
+        plainArrayOf(releases.map(release => release.currency)),
+        plainArrayOf(
+          releases.map(({ amount, currency }) =>
+            amount === null ? null : formatDecimal(amount, scaleOf(currency, instruments)),
+          ),
         ),
-      ),
-    ],
-  })
+      ],
+    },
+  ]
 }
 
 /** Of trades that draw no more: whoever comes second to an order sees what the first has made of its other trades. */

@@ -1,7 +1,8 @@
 /** All SQL about orders, books and what is held for them. */
 import type { Instruments } from '../core/instruments.ts'
 import type { Order } from '../core/order.ts'
-import { type Connection, type Database, plainArrayOf, together, transaction } from '../db.ts'
+import { type Connection, codeOf, type Database, plainArrayOf, transaction, writeAll } from '../db.ts'
+import { type Statement, UNEXPECTED_COUNT } from '../statements.ts'
 import { uuidAfter } from '../uuid.ts'
 import {
   insertReleases,
@@ -26,7 +27,7 @@ import {
 } from './order-store.ts'
 import { storedTradeOf, type TradeRow, tradeOf } from './rows.ts'
 import type { StoredTrade } from './store.ts'
-import { insertTrades, TRADE_COLUMNS } from './trades.ts'
+import { insertNewTrades, TRADE_COLUMNS } from './trades.ts'
 
 /** Of the lock that says that a process with the books is alive; any number that nothing else takes. */
 const ALIVE = 0x6c_65_67_77
@@ -37,7 +38,7 @@ export function createOrderStore(database: Database, instruments: InstrumentStor
     load: leadership => transaction(database, connection => load(connection, instruments, leadership)),
     reserveIds: (leadership, block) => reserveIds(database, leadership, block),
     forgetIds: firsts => forgetIds(database, firsts),
-    commit: batch => transaction(database, connection => commit(connection, instruments, batch)),
+    commit: batch => commit(database, instruments, batch),
     released: keys => removeReleases(database, keys),
     releaseRefused: (key, why) => refuseRelease(database, key, why),
     releasesOfOperators: () => selectOperatorsReleases(database, instruments),
@@ -96,7 +97,7 @@ async function lead(database: Database, onLost: () => void): Promise<Leadership 
 }
 
 /** Whoever takes over waits for this transaction, and each one after it finds another token. */
-async function assertLeading(connection: Connection, token: bigint): Promise<void> {
+async function assertLeading(connection: Connection | Database, token: bigint): Promise<void> {
   const { rowCount } = await connection.query({
     name: 'assert-leading',
     text: 'select from order_desk where only_row and token = $1 for share',
@@ -164,22 +165,27 @@ async function selectUnusedIds(connection: Connection): Promise<readonly UnusedI
 
 // A batch
 
-async function commit(connection: Connection, instruments: InstrumentStore, batch: DeskBatch): Promise<void> {
-  await together(connection, () => [
-    assertLeading(connection, batch.token),
-    insertOrders(connection, instruments, batch),
-    updateOrders(connection, instruments, batch),
-    recordTrades(connection, instruments, batch),
-    upsertBooks(connection, batch.books),
-    insertReleases(connection, instruments, batch.releases, { atMs: batch.atMs, isByOperator: false }),
-  ])
-}
-
-async function recordTrades(connection: Connection, instruments: InstrumentStore, batch: DeskBatch): Promise<void> {
-  if (batch.trades.length === 0) return
-  const trades = batch.trades.map(trade => ({ trade, isTimeGiven: true }))
-  const accepted = await insertTrades(connection, instruments, trades, batch, batch.atMs)
-  if (accepted.size !== trades.length) throw new Error('a trade of the order desk has the id of another')
+async function commit(database: Database, instruments: Instruments, batch: DeskBatch): Promise<void> {
+  const { token, atMs, placed, changed, trades, books, releases } = batch
+  try {
+    await writeAll(database, [
+      {
+        name: 'expect-leading',
+        text: `
+          select expect_count(count(*), 1, 'desks of this token')
+          from (select from order_desk where only_row and token = $1 for share) as ours`,
+        values: [token],
+      },
+      ...insertOrders(instruments, placed, atMs),
+      ...updateOrders(instruments, changed, atMs),
+      ...insertNewTrades(instruments, trades, batch, atMs),
+      ...upsertBooks(books),
+      ...insertReleases(instruments, releases, { atMs, isByOperator: false }),
+    ])
+  } catch (error) {
+    if (codeOf(error) === UNEXPECTED_COUNT) await assertLeading(database, token)
+    throw error
+  }
 }
 
 const INSERT_ORDERS = `
@@ -199,60 +205,51 @@ const INSERT_ORDERS = `
     self_trade_prevention, hold
   )`
 
-async function insertOrders(
-  connection: Connection,
-  instruments: Instruments,
-  { placed, atMs }: DeskBatch,
-): Promise<void> {
-  if (placed.length === 0) return
-  await connection.query({
-    name: 'insert-orders',
-    text: INSERT_ORDERS,
-    values: [new Date(atMs), ...placedColumnsOf(placed, instruments)],
-  })
+function insertOrders(instruments: Instruments, placed: readonly Order[], atMs: number): readonly Statement[] {
+  if (placed.length === 0) return []
+  const values = [new Date(atMs), ...placedColumnsOf(placed, instruments)]
+  return [{ name: 'insert-orders', text: INSERT_ORDERS, values }]
 }
 
 const UPDATE_ORDERS = `
-  update orders o
-  set quantity = d.quantity, filled_quantity = d.filled_quantity, filled_quote_quantity = d.filled_quote_quantity,
-    fee_exact = d.fee_exact, fee_charged = d.fee_charged, status = d.status,
-    is_open = d.status in ('open', 'partially_filled'), updated_at = $1
-  from unnest(
-    $2::uuid[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[], $8::text[], $9::bigint[]
-  ) as d (
-    id, quantity, filled_quantity, filled_quote_quantity, fee_exact, fee_charged, status, opened_sequence
+  with changed as (
+    update orders o
+    set quantity = d.quantity, filled_quantity = d.filled_quantity, filled_quote_quantity = d.filled_quote_quantity,
+      fee_exact = d.fee_exact, fee_charged = d.fee_charged, status = d.status,
+      is_open = d.status in ('open', 'partially_filled'), updated_at = $1
+    from unnest(
+      $3::uuid[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[], $8::numeric[], $9::text[], $10::bigint[]
+    ) as d (
+      id, quantity, filled_quantity, filled_quote_quantity, fee_exact, fee_charged, status, opened_sequence
+    )
+    where o.id = d.id
+    returning 1
   )
-  where o.id = d.id`
+  select expect_count(count(*), $2, 'orders that have changed') from changed`
 
-async function updateOrders(
-  connection: Connection,
-  instruments: Instruments,
-  { changed, atMs }: DeskBatch,
-): Promise<void> {
-  if (changed.length === 0) return
-  const { rowCount } = await connection.query({
-    name: 'update-orders',
-    text: UPDATE_ORDERS,
-    values: [new Date(atMs), ...changingColumnsOf(changed, instruments)],
-  })
-  if (rowCount !== changed.length) throw new Error(`${rowCount} of ${changed.length} changed orders are stored`)
+function updateOrders(instruments: Instruments, changed: readonly Order[], atMs: number): readonly Statement[] {
+  if (changed.length === 0) return []
+  const values = [new Date(atMs), changed.length, ...changingColumnsOf(changed, instruments)]
+  return [{ name: 'update-orders', text: UPDATE_ORDERS, values }]
 }
 
-async function upsertBooks(connection: Connection, books: readonly StoredBook[]): Promise<void> {
-  if (books.length === 0) return
-  await connection.query({
-    name: 'upsert-books',
-    text: `
-      insert into order_books as b (symbol, sequence, is_halted)
-      select * from unnest($1::text[], $2::bigint[], $3::boolean[])
-      on conflict (symbol) do update
-      set sequence = excluded.sequence, is_halted = excluded.is_halted`,
-    values: [
-      plainArrayOf(books.map(book => book.symbol)),
-      plainArrayOf(books.map(book => book.sequence)),
-      plainArrayOf(books.map(book => book.isHalted)),
-    ],
-  })
+function upsertBooks(books: readonly StoredBook[]): readonly Statement[] {
+  if (books.length === 0) return []
+  return [
+    {
+      name: 'upsert-books',
+      text: `
+        insert into order_books as b (symbol, sequence, is_halted)
+        select * from unnest($1::text[], $2::bigint[], $3::boolean[])
+        on conflict (symbol) do update
+        set sequence = excluded.sequence, is_halted = excluded.is_halted`,
+      values: [
+        plainArrayOf(books.map(book => book.symbol)),
+        plainArrayOf(books.map(book => book.sequence)),
+        plainArrayOf(books.map(book => book.isHalted)),
+      ],
+    },
+  ]
 }
 
 // Reading

@@ -1,5 +1,7 @@
 import type { Instruments } from '../core/instruments.ts'
-import { type Connection, type Database, transaction } from '../db.ts'
+import type { Trade } from '../core/trade.ts'
+import { type Connection, codeOf, type Database, transaction, writeAll } from '../db.ts'
+import { type Statement, UNEXPECTED_COUNT } from '../statements.ts'
 import { addCounts } from './counts.ts'
 import { type InstrumentStore, readRows } from './instruments.ts'
 import { columnsOf, hasSameContent, storedTradeOf, type TradeRow, termColumnsOf } from './rows.ts'
@@ -12,7 +14,7 @@ export const TRADE_COLUMNS = `
   t.buyer_hold, t.seller_hold, t.buyer_fee_rate, t.seller_fee_rate`
 
 /** Trades of a matching engine elsewhere have no terms, and do not pay for their columns. */
-const insertStatement = (termColumns: string, termArrays: string): string => `
+const insertStatement = (termColumns: string, termArrays: string, answer: string): string => `
   with inserted as (
     insert into trades (
       id, symbol, buyer_user_id, seller_user_id, fee_user_id, price, quantity, notional, buyer_fee, seller_fee,
@@ -32,14 +34,18 @@ const insertStatement = (termColumns: string, termArrays: string): string => `
   ), counted as (
     ${addCounts('recorded', 'select count(*) from inserted')}
   )
-  select id
+  select ${answer}
   from inserted`
 
-const INSERT_TRADES = insertStatement('', '')
-const INSERT_DESK_TRADES = insertStatement(
+const TERMS = [
   ', buyer_hold, seller_hold, buyer_fee_rate, seller_fee_rate',
   ', $20::uuid[], $21::uuid[], $22::numeric[], $23::numeric[]',
-)
+] as const
+const INSERT_TRADES = insertStatement('', '', 'id')
+const INSERT_DESK_TRADES = insertStatement(...TERMS, 'id')
+const allOf = (place: string): string => `expect_count(count(*), ${place}, 'trades with new ids')`
+const INSERT_NEW_TRADES = insertStatement('', '', allOf('$20'))
+const INSERT_NEW_DESK_TRADES = insertStatement(...TERMS, allOf('$24'))
 
 /** Thrown inside the transaction so that nothing of the call stays. */
 class Reused extends Error {
@@ -58,9 +64,18 @@ export async function recordTrades(
 ): Promise<IntakeResult> {
   const { distinct, repeated, reusedIds } = distinctTrades(intake.trades)
   if (reusedIds.length > 0) return { acceptedIds: new Set(), duplicates: [], reusedIds }
+  const trades = distinct.map(({ trade }) => trade)
+  try {
+    // Nearly always nobody knows any of them.
+    await writeAll(database, insertNewTrades(instruments, trades, intake, nowMs))
+    const acceptedIds = new Set(trades.map(({ id }) => id))
+    return { acceptedIds, duplicates: repeated.map(id => ({ id, status: 'PENDING' })), reusedIds: [] }
+  } catch (error) {
+    if (codeOf(error) !== UNEXPECTED_COUNT) throw error
+  }
   try {
     return await transaction(database, async connection => {
-      const acceptedIds = await insertTrades(connection, instruments, distinct, intake, nowMs)
+      const acceptedIds = await insertTrades(connection, instruments, trades, intake, nowMs)
       const known = distinct.filter(({ trade }) => !acceptedIds.has(trade.id))
       const statuses = await compareKnown(connection, instruments, known)
       const duplicates = known.map(({ trade }) => ({ id: trade.id, status: statuses.get(trade.id) ?? 'PENDING' }))
@@ -94,28 +109,58 @@ function distinctTrades(trades: readonly NewTrade[]): {
   return { distinct, repeated, reusedIds: [...reused] }
 }
 
+/** Fails with `UNEXPECTED_COUNT` where one of them is known. */
+export function insertNewTrades(
+  instruments: Instruments,
+  trades: readonly Trade[],
+  recording: Recording,
+  nowMs: number,
+): readonly Statement[] {
+  if (trades.length === 0) return []
+  const hasTerms = haveTerms(trades)
+  return [
+    {
+      name: hasTerms ? 'insert-new-desk-trades' : 'insert-new-trades',
+      text: hasTerms ? INSERT_NEW_DESK_TRADES : INSERT_NEW_TRADES,
+      values: [...insertValues(instruments, trades, recording, nowMs), trades.length],
+    },
+  ]
+}
+
 /** Answers the ids that were not known. */
-export async function insertTrades(
+async function insertTrades(
   connection: Connection,
   instruments: Instruments,
-  entries: readonly NewTrade[],
-  { rail, legOrder, lease }: Pick<Intake, 'rail' | 'legOrder' | 'lease'>,
+  trades: readonly Trade[],
+  recording: Recording,
   nowMs: number,
 ): Promise<ReadonlySet<string>> {
-  const now = new Date(nowMs)
-  const dueAt = lease === null ? now : new Date(lease.untilMs)
-  const trades = entries.map(({ trade }) => trade)
-  const hasTerms = trades.some(({ terms }) => terms !== null)
-  const columns = columnsOf(trades, instruments)
+  const hasTerms = haveTerms(trades)
   const { rows } = await connection.query<{ id: string }>({
     name: hasTerms ? 'insert-desk-trades' : 'insert-trades',
     text: hasTerms ? INSERT_DESK_TRADES : INSERT_TRADES,
-    values: [
-      ...[now, rail, legOrder, dueAt, lease?.owner ?? null],
-      ...(hasTerms ? [...columns, ...termColumnsOf(trades)] : columns),
-    ],
+    values: [...insertValues(instruments, trades, recording, nowMs)],
   })
   return new Set(rows.map(row => row.id))
+}
+
+type Recording = Pick<Intake, 'rail' | 'legOrder' | 'lease'>
+
+function haveTerms(trades: readonly Trade[]): boolean {
+  return trades.some(({ terms }) => terms !== null)
+}
+
+function insertValues(
+  instruments: Instruments,
+  trades: readonly Trade[],
+  { rail, legOrder, lease }: Recording,
+  nowMs: number,
+): Statement['values'] {
+  const now = new Date(nowMs)
+  const dueAt = lease === null ? now : new Date(lease.untilMs)
+  const columns = columnsOf(trades, instruments)
+  const terms = haveTerms(trades) ? termColumnsOf(trades) : []
+  return [now, rail, legOrder, dueAt, lease?.owner ?? null, ...columns, ...terms]
 }
 
 async function compareKnown(

@@ -19,7 +19,8 @@
  * in such a ring as well.
  */
 import type { Clock } from '../clock.ts'
-import { type Connection, codeOf, type Database, together, transaction, transactionOnce } from '../db.ts'
+import { type Connection, codeOf, type Database, transaction, writeInSteps } from '../db.ts'
+import { runStatements, UNEXPECTED_COUNT } from '../statements.ts'
 import { applyCalls } from './ledger.ts'
 import { expectAbsent, finishChanges, insertChanges } from './ledger-changes.ts'
 import {
@@ -75,6 +76,13 @@ interface Chain {
 
 /** A batch had no fault of its own, and has to be decided again. */
 class BrokenChainError extends Error {}
+const NOT_HELD = 'a batch before this one did not hold'
+
+/** The batches before one. */
+interface Before {
+  readonly ended: Promise<void>
+  haveEnded: boolean
+}
 
 type AheadState = LedgerState & { readonly keysAreNew: boolean }
 
@@ -99,6 +107,10 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     const [beforeDecided, beforeEnded] = [lastDecided, lastEnded]
     lastDecided = decided.promise
     lastEnded = ended.promise
+    const before: Before = { ended: beforeEnded, haveEnded: false }
+    void beforeEnded.then(() => {
+      before.haveEnded = true
+    })
     const keys = calls.map(keyOf)
     const own = Symbol('a batch')
     try {
@@ -124,7 +136,7 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
       const ownChain = chain
       decided.resolve()
       try {
-        await write(decision, beforeEnded, ownChain)
+        await write(decision, before, ownChain)
         nextCautious = CAUTIOUS_BATCHES.first
         return decision.outcomes
       } catch (error) {
@@ -200,16 +212,13 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     return { ...decision, nowMs }
   }
 
-  async function write({ changes, nowMs }: Decision, beforeEnded: Promise<void>, own: Chain): Promise<void> {
-    const work = async (connection: Connection): Promise<void> => {
-      await insertChanges(connection, instruments, changes, nowMs)
-      await turnOf(beforeEnded, own)
-      await together(connection, () => [
-        expectAbsent(connection, changes),
-        finishChanges(connection, instruments, changes),
-      ])
-    }
-    await transactionOnce(database, work, GUESS_LOCK_MS)
+  async function write({ changes, nowMs }: Decision, before: Before, own: Chain): Promise<void> {
+    if (own.isBroken) throw new BrokenChainError(NOT_HELD)
+    const ended = [...expectAbsent(changes), ...finishChanges(instruments, changes)]
+    await writeInSteps(database, insertChanges(instruments, changes, nowMs), ended, {
+      lockTimeoutMs: GUESS_LOCK_MS,
+      between: before.haveEnded ? null : () => turnOf(before.ended, own),
+    })
   }
 
   /** Resolves when all before it have ended; throws where that would take too long, or is in vain. */
@@ -222,7 +231,7 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     const cancel = options.clock.after(PATIENCE_MS, resolve)
     await Promise.race([turn, own.broken, late])
     cancel()
-    if (!isTurn || own.isBroken) throw new BrokenChainError('a batch before this one did not hold')
+    if (!isTurn || own.isBroken) throw new BrokenChainError(NOT_HELD)
   }
 
   async function answerLocked(calls: readonly LedgerCall[]): Promise<readonly LedgerOutcome[]> {
@@ -241,9 +250,9 @@ export function createLedgerPipeline(options: PipelineOptions): LedgerPipeline {
     const state = await readState(connection, options, calls)
     const nowMs = options.nextMs()
     const { outcomes, changes } = applyCalls({ ...state, remembersRefusals }, calls, nowMs)
-    await together(connection, () => [
-      insertChanges(connection, instruments, changes, nowMs),
-      finishChanges(connection, instruments, changes),
+    await runStatements(connection, [
+      ...insertChanges(instruments, changes, nowMs),
+      ...finishChanges(instruments, changes),
     ])
     return { outcomes, changes, nowMs }
   }
@@ -287,12 +296,12 @@ function areWritten(calls: readonly LedgerCall[], { newOperations }: LedgerChang
 /** Somebody else was first with a key or an account: under locks, again. */
 const RACES: ReadonlySet<string> = new Set(['23505'])
 /** What a guess that did not hold ends with. */
-const INVALID: ReadonlySet<string> = new Set([...RACES, '40001', '40P01', '55P03'])
+const INVALID: ReadonlySet<string> = new Set([...RACES, UNEXPECTED_COUNT, '40001', '40P01', '55P03'])
 
 function isTaken(error: unknown): boolean {
   return RACES.has(codeOf(error))
 }
 
 function isInvalid(error: unknown): boolean {
-  return error instanceof StaleError || error instanceof BrokenChainError || INVALID.has(codeOf(error))
+  return error instanceof BrokenChainError || INVALID.has(codeOf(error))
 }
