@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { createBatcher } from './batcher.ts'
+import { createBatcher, type Lanes } from './batcher.ts'
 
 /** A batcher whose batches end when the test says so. */
-function heldBatcher(max: number, lanes?: number, least?: number) {
+function heldBatcher(max: number, lanes?: Lanes) {
   const batches: { readonly items: readonly number[]; readonly end: (results?: readonly number[]) => void }[] = []
   const batcher = createBatcher<number, number>(
     items =>
@@ -11,7 +11,6 @@ function heldBatcher(max: number, lanes?: number, least?: number) {
       }),
     max,
     lanes,
-    least,
   )
   return { batcher, batches }
 }
@@ -59,7 +58,7 @@ test('a batch holds no more than its most, and nothing is left behind', async ()
 })
 
 test('what waits is shared out among the free lanes, into batches that are not too small', async () => {
-  const { batcher, batches } = heldBatcher(8, 3, 2)
+  const { batcher, batches } = heldBatcher(8, { count: 3, least: 2 })
   const add = (count: number): void => {
     for (let item = 0; item < count; item++) void batcher.add(item)
   }
@@ -81,7 +80,7 @@ test('what waits is shared out among the free lanes, into batches that are not t
 })
 
 test('as many batches as there are lanes are under way at the same time', async () => {
-  const { batcher, batches } = heldBatcher(1, 2)
+  const { batcher, batches } = heldBatcher(1, { count: 2 })
   const results = Promise.all([1, 2, 3].map(item => batcher.add(item)))
   await turn()
   expect(batches).toHaveLength(2)
@@ -90,6 +89,30 @@ test('as many batches as there are lanes are under way at the same time', async 
   await ended(batches, 0)
   await ended(batches, 2)
   expect(await results).toEqual([10, 20, 30])
+})
+
+test('a batch leaves beside another once so many wait, and what is left when all lanes are free leaves at once', async () => {
+  const { batcher, batches } = heldBatcher(4, { count: 2, beside: 3 })
+  const add = (count: number): void => {
+    for (let item = 0; item < count; item++) void batcher.add(item)
+  }
+  const sizes = (): readonly number[] => batches.map(({ items }) => items.length)
+  add(1)
+  await turn()
+  add(2)
+  await turn()
+  expect(sizes()).toEqual([1])
+  add(1)
+  await turn()
+  expect(sizes()).toEqual([1, 3])
+  add(6)
+  await turn()
+  await ended(batches, 0)
+  expect(sizes()).toEqual([1, 3, 4])
+  await ended(batches, 1)
+  expect(sizes()).toEqual([1, 3, 4])
+  await ended(batches, 2)
+  expect(sizes()).toEqual([1, 3, 4, 2])
 })
 
 describe('what goes wrong', () => {

@@ -15,28 +15,43 @@ interface Waiting<Item, Result> {
   readonly reject: (error: unknown) => void
 }
 
+export interface Lanes {
+  /** How many batches may be under way at the same time. */
+  readonly count: number
+  /**
+   * What waits is shared out among the free lanes, but not into batches smaller than this, which is `max` if it is not given:
+   * what leaves in one batch comes back in one, and would stay together, so that whoever works on it and whoever sent it take
+   * turns to wait.
+   */
+  readonly least?: number
+  /** How many must wait for a batch to leave beside another; 1 if it is not given. Many small batches cost more than a few. */
+  readonly beside?: number
+}
+
 /**
  * @param run takes the items of a batch in the order they came and answers one for one, in order.
  * @param max the most items a batch holds.
- * @param lanes how many batches may be under way at the same time.
- * @param least what waits is shared out among the free lanes, but not into batches smaller than this: what leaves in one
- *   batch comes back in one, and would stay together, so that whoever works on it and whoever sent it take turns to wait.
+ * @param lanes if they are not given, one batch is under way at a time.
  */
 export function createBatcher<Item, Result>(
   run: (items: readonly Item[]) => Promise<readonly Result[]>,
   max: number,
-  lanes = 1,
-  least = max,
+  { count, least = max, beside = 1 }: Lanes = { count: 1 },
 ): Batcher<Item, Result> {
   let waiting: Waiting<Item, Result>[] = []
   let busy = 0
   let scheduled = false
   let idleListeners: (() => void)[] = []
 
+  /** Whether a batch may leave now. */
+  function isReady(): boolean {
+    return busy === 0 ? waiting.length > 0 : busy < count && waiting.length >= beside
+  }
+
   function start(): void {
     scheduled = false
-    while (waiting.length > 0 && busy < lanes) {
-      const size = Math.min(max, Math.max(least, Math.ceil(waiting.length / (lanes - busy))))
+    while (isReady()) {
+      const size = Math.min(max, Math.max(least, Math.ceil(waiting.length / (count - busy))))
       const batch = waiting.length <= size ? waiting : waiting.slice(0, size)
       waiting = waiting.length <= size ? [] : waiting.slice(size)
       busy++
@@ -67,7 +82,7 @@ export function createBatcher<Item, Result>(
     add: item =>
       new Promise((resolve, reject) => {
         waiting.push({ item, resolve, reject })
-        if (scheduled || busy >= lanes) return
+        if (scheduled || !isReady()) return
         // After the microtasks of this moment: whatever they bring still joins.
         scheduled = true
         setImmediate(start)

@@ -65,7 +65,7 @@ export function createPlacing(options: PlacingOptions): Placing {
   const { store, log, link, legOrder, leading, lose, perform } = options
   /** Client order ids that are on their way, by user: whoever repeats one waits for the first. */
   const underWay = new Map<string, Promise<unknown>>()
-  const lookups = createBatcher<OrderTerms, Order | null>(lookUp, LOOKUPS_PER_BATCH, 2)
+  const lookups = createBatcher<OrderTerms, Order | null>(lookUp, LOOKUPS_PER_BATCH, { count: 2 })
   let refusedForFunds = 0
 
   async function place(orders: readonly NewOrder[]): Promise<readonly PlaceAnswer[]> {

@@ -50,7 +50,7 @@ export function createLedgerWallet(options: LedgerOptions): BookedWallet {
   const calls: Batcher<LedgerCall, LedgerOutcome> = createBatcher(
     batch => answerAlone(batch, pipeline.answer, options.log),
     CALLS_PER_TRANSACTION,
-    TRANSACTIONS_AT_ONCE,
+    { count: TRANSACTIONS_AT_ONCE, beside: CALLS_PER_TRANSACTION / 2 },
   )
   const answer = async (call: LedgerCall): Promise<LedgerOutcome> => {
     if (!holds && touchesHold(call)) {

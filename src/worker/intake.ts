@@ -37,7 +37,7 @@ export function createIntake(options: IntakeOptions): TradeIntake {
   const calls: Batcher<readonly NewTrade[], Taken> = createBatcher(
     batch => takeCalls(options, batch),
     CALLS_PER_BATCH,
-    2,
+    { count: 2 },
   )
   return { take: trades => (trades.length === 0 ? Promise.resolve(NOTHING) : calls.add(trades)) }
 }

@@ -61,6 +61,6 @@ export function createTogether<Item>(options: TogetherOptions<Item>): (item: Ite
     return [...(await performPart(items.slice(0, half))), ...(await performPart(items.slice(half)))]
   }
 
-  const line = createBatcher(performAll, options.max, LANES, Math.min(options.max, SHARED_OUT))
+  const line = createBatcher(performAll, options.max, { count: LANES, least: Math.min(options.max, SHARED_OUT) })
   return item => line.add(item)
 }
