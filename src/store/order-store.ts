@@ -79,8 +79,8 @@ export interface OrderQuery {
   readonly userIds: readonly string[]
   readonly symbols: readonly string[]
   readonly statuses: readonly OrderStatus[]
-  /** Orders before this one only. */
-  readonly before: { readonly createdAtMs: number; readonly id: string } | null
+  /** Orders whose ids are below this one only. */
+  readonly belowId: string | null
   readonly limit: number
 }
 
@@ -110,7 +110,7 @@ export interface OrderStore {
   order(id: string): Promise<Order | null>
   /** Symbols of the markets that take no orders. */
   haltedMarkets(): Promise<ReadonlySet<string>>
-  /** Newest first. */
+  /** Newest first: their ids are given in sequence. */
   orders(query: OrderQuery): Promise<readonly Order[]>
   /** What the order took when it was placed, in the order of execution. */
   tradesTaken(order: Order): Promise<readonly StoredTrade[]>

@@ -292,7 +292,7 @@ async function haltedMarkets(database: Database): Promise<ReadonlySet<string>> {
 async function selectOrders(
   database: Database,
   instruments: InstrumentStore,
-  { userIds, symbols, statuses, before, limit }: OrderQuery,
+  { userIds, symbols, statuses, belowId, limit }: OrderQuery,
 ): Promise<readonly Order[]> {
   const values: unknown[] = []
   const bind = (value: unknown): string => `$${values.push(value)}`
@@ -303,14 +303,13 @@ async function selectOrders(
   // In words, so that the index of the few that are open can be taken.
   if (statuses.length > 0 && statuses.every(status => status === 'open' || status === 'partially_filled'))
     conditions.push('o.is_open')
-  if (before !== null)
-    conditions.push(`(o.created_at, o.id) < (${bind(new Date(before.createdAtMs))}, ${bind(before.id)}::uuid)`)
+  if (belowId !== null) conditions.push(`o.id < ${bind(belowId)}::uuid`)
   const { rows } = await database.query<OrderRow>({
     text: `
       select ${ORDER_COLUMNS}
       from orders o
       ${conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`}
-      order by o.created_at desc, o.id desc
+      order by o.id desc
       limit ${bind(limit)}`,
     values,
   })

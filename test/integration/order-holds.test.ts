@@ -346,7 +346,7 @@ async function act(chance: ReturnType<typeof createChance>, users: readonly stri
   }
   if (lot < 0.2) {
     const [order] = await exchange.store.orders({
-      ...{ userIds: [user], symbols: [], statuses: ['open', 'partially_filled'], before: null, limit: 1 },
+      ...{ userIds: [user], symbols: [], statuses: ['open', 'partially_filled'], belowId: null, limit: 1 },
     })
     if (order !== undefined) await desk.reduce(order.id, (Number(order.quantity) / 2e8).toFixed(5), user)
     return

@@ -1,6 +1,5 @@
 import { parseUuid } from '../../../core/ids.ts'
 import type { OrderStatus } from '../../../core/order.ts'
-import type { OrderQuery } from '../../../store/order-store.ts'
 import type { App } from '../../app.ts'
 import { visibleUsers } from '../../auth.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
@@ -20,8 +19,8 @@ export function ordersListRoute(app: App, { orderStore, instruments }: OrderServ
     response: { 200: OrdersPage, ...PROBLEM_ANSWERS },
   }
   app.get('/v1/orders', { schema, config: { role: 'viewer', traders: 'own' } }, async ({ query, principal }, reply) => {
-    const before = query.cursor === undefined ? null : positionOf(query.cursor)
-    if (before === undefined) return refuse(reply, invalid('/cursor', 'must be a cursor that an answer gave'))
+    const belowId = query.cursor === undefined ? null : idOf(query.cursor)
+    if (belowId === undefined) return refuse(reply, invalid('/cursor', 'must be a cursor that an answer gave'))
     const userIds = visibleUsers(query.user_id?.toLowerCase().split(',') ?? [], principal)
     if (userIds === null) return { orders: [], next_cursor: null }
     const limit = limitOf(query.limit)
@@ -29,17 +28,17 @@ export function ordersListRoute(app: App, { orderStore, instruments }: OrderServ
       userIds,
       symbols: query.symbol?.replaceAll('-', '/').split(',') ?? [],
       statuses: (query.status?.split(',') ?? []) as OrderStatus[],
-      before,
+      belowId,
       limit: limit + 1,
     })
-    const { items, next_cursor } = pageOf(found, limit, last => [last.createdAtMs, last.id])
+    const { items, next_cursor } = pageOf(found, limit, last => [last.id])
     return { orders: items.map(order => viewOrder(order, instruments)), next_cursor }
   })
 }
 
 /** Undefined: no cursor of ours. */
-function positionOf(cursor: string): OrderQuery['before'] | undefined {
-  const [time = '', text = '', ...rest] = partsOf(cursor)
+function idOf(cursor: string): string | undefined {
+  const [text = '', ...rest] = partsOf(cursor)
   const id = parseUuid(text)
-  return id === null || rest.length > 0 || !/^[0-9]{1,15}$/.test(time) ? undefined : { createdAtMs: Number(time), id }
+  return id === null || rest.length > 0 ? undefined : id
 }
