@@ -1,8 +1,9 @@
 /**
  * A small exchange over HTTP, everything durable and in one process: orders placed one by one on connections of their own, and
- * in batches, by many users around one price, so that about half of them trade; what trades is settled meanwhile. Beside it,
- * in the same run: the same calls answered without an order (the book read), and the plain way to store orders, a
- * transaction each, without HTTP, funds or matching.
+ * in batches, by many users around one price; what trades is settled meanwhile. What an order costs hangs on how many trade:
+ * so there are two markets, a quiet one, where one order in five meets another, and a busy one, where nearly each does.
+ * Beside it, in the same run: the same calls answered without an order (the book read), and the plain way to store orders,
+ * a transaction each, without HTTP, funds or matching.
  *
  *   npm run bench:orders -- --orders 30000 --connections 64 --batched 100000
  */
@@ -35,45 +36,78 @@ export interface OrdersBenchResult {
   readonly node: string
   readonly cpu: string
   readonly parameters: OrdersBenchOptions
-  readonly orders: Timed
-  readonly batched: Timed
-  /** What became of them. */
-  readonly trades: number
-  readonly settled: number
-  readonly failed: number
-  /** From the end of the load until the last trade was settled. */
-  readonly settled_after_ms: number
+  readonly quiet: MarketResult
+  readonly busy: MarketResult
   /** The same number of connections reading the book: the floor of HTTP here. */
   readonly floor: Timed
   readonly plain: Timed
+  /** Of the quiet market. */
   readonly orders_to_plain: number
   readonly batched_to_plain: number
 }
 
+interface MarketResult {
+  readonly orders: Timed
+  readonly batched: Timed
+  /** All of them settled, but for those that failed. */
+  readonly trades: number
+  readonly failed: number
+  readonly trades_per_order: number
+  /** From the end of the load until the last trade was settled. */
+  readonly settled_after_ms: number
+}
+
+type Mix = 'quiet' | 'busy'
+
 const SYMBOL = 'BTC/USDT'
 const PRICE = 50_000
+/** Of limit orders: by how many ticks of 100 they may cross the middle; and one in how many is at the market. */
+const MIXES = { quiet: { crossing: 10, market: 60 }, busy: { crossing: 50, market: 20 } } as const
 const PLAIN_CONNECTIONS = 32
 
 export async function bench(options: OrdersBenchOptions): Promise<OrdersBenchResult> {
   const folder = await mkdtemp(join(tmpdir(), 'legwork-bench-'))
   try {
-    const measured = await onServer(['up', '--data-dir', folder], url => measure(url, folder, options))
+    const quiet = await onMarket('quiet', options)
+    const busy = await onMarket('busy', options)
+    const floors = await onServer(['up', '--data-dir', folder], async url => ({
+      floor: await withTransport(url, options, at =>
+        timed(options.orders, options.connections, () => read(at, '/v1/markets/BTC-USDT/book?depth=1')),
+      ),
+      plain: await plainly(folder, options.orders, options.users),
+    }))
+    const measured = { quiet, busy, ...floors }
     return {
       bench: 'orders',
       node: process.version,
       cpu: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}`,
       parameters: options,
       ...measured,
-      orders_to_plain: Math.round((measured.orders.per_second / measured.plain.per_second) * 100) / 100,
-      batched_to_plain: Math.round((measured.batched.per_second / measured.plain.per_second) * 100) / 100,
+      orders_to_plain: Math.round((measured.quiet.orders.per_second / measured.plain.per_second) * 100) / 100,
+      batched_to_plain: Math.round((measured.quiet.batched.per_second / measured.plain.per_second) * 100) / 100,
     }
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-async function measure(url: string, folder: string, options: OrdersBenchOptions) {
-  const { orders: singles, connections, batched, batch, callers, users } = options
+/** A server of its own for each market, since each has its book. */
+async function onMarket(mix: Mix, options: OrdersBenchOptions): Promise<MarketResult> {
+  const folder = await mkdtemp(join(tmpdir(), 'legwork-bench-'))
+  try {
+    return await onServer(['up', '--data-dir', folder], url =>
+      withTransport(url, options, at => load(at, mix, options)),
+    )
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function withTransport<Result>(
+  url: string,
+  { connections, users }: OrdersBenchOptions,
+  work: (transport: HttpTransport) => Promise<Result>,
+): Promise<Result> {
   const transport = createPipelinedTransport({
     url,
     headers: { Authorization: `Bearer ${TOKEN}` },
@@ -84,33 +118,44 @@ async function measure(url: string, folder: string, options: OrdersBenchOptions)
   })
   try {
     await fund(transport, users)
-    const place = (at: number): Promise<void> => post(transport, '/v1/orders', orderAt(at, users), 1)
-    const placeMany = (at: number): Promise<void> => {
-      const orders = Array.from({ length: batch }, (_, index) => orderAt(at * batch + index, users))
-      return post(transport, '/v1/orders/batch', { orders }, batch)
-    }
-    // A moment of each first: code that has never run is slow once.
-    await timed(singles / 10, connections, place)
-    await timed(Math.ceil(batched / batch / 10), callers, placeMany)
-    await settledIn(transport)
-    const orders = await timed(singles, connections, at => place(at + singles))
-    await settledIn(transport)
-    const many = await timed(Math.ceil(batched / batch), callers, at => placeMany(at + batched))
-    const end = performance.now()
-    const { settled, failed } = await settledIn(transport)
-    const settledAfterMs = Math.round(performance.now() - end)
-    const floor = await timed(singles, connections, () => read(transport, '/v1/markets/BTC-USDT/book?depth=1'))
-    return {
-      ...{ orders, batched: carrying(many, batch), trades: settled + failed, settled, failed },
-      ...{ settled_after_ms: settledAfterMs, floor, plain: await plainly(folder, singles, users) },
-    }
+    return await work(transport)
   } finally {
     transport.close()
   }
 }
 
-/** By one of many users, around one price: half of the orders cross, a twentieth is at the market. */
-function orderAt(at: number, users: number) {
+async function load(transport: HttpTransport, mix: Mix, options: OrdersBenchOptions): Promise<MarketResult> {
+  const { orders: singles, connections, batched, batch, callers, users } = options
+  let placed = 0
+  const place = (at: number): Promise<void> => {
+    placed++
+    return post(transport, '/v1/orders', orderAt(mix, at, users), 1)
+  }
+  const placeMany = (at: number): Promise<void> => {
+    placed += batch
+    const orders = Array.from({ length: batch }, (_, index) => orderAt(mix, at * batch + index, users))
+    return post(transport, '/v1/orders/batch', { orders }, batch)
+  }
+  // A moment of each first: code that has never run is slow once.
+  await timed(singles / 10, connections, place)
+  await timed(Math.ceil(batched / batch / 10), callers, placeMany)
+  await settledIn(transport)
+  const orders = await timed(singles, connections, at => place(at + singles))
+  await settledIn(transport)
+  const many = await timed(Math.ceil(batched / batch), callers, at => placeMany(at + batched))
+  const end = performance.now()
+  const { settled, failed } = await settledIn(transport)
+  const settledAfterMs = Math.round(performance.now() - end)
+  const trades = settled + failed
+  return {
+    ...{ orders, batched: carrying(many, batch), trades, failed, settled_after_ms: settledAfterMs },
+    trades_per_order: Math.round((trades / placed) * 100) / 100,
+  }
+}
+
+/** By one of many users, around one price. */
+function orderAt(mix: Mix, at: number, users: number) {
+  const { crossing, market } = MIXES[mix]
   const chance = mixed(at)
   const side = chance % 2 === 0 ? 'buy' : 'sell'
   const order = {
@@ -119,9 +164,9 @@ function orderAt(at: number, users: number) {
     side,
     quantity: `0.00${(at % 9) + 1}`,
   }
-  if (chance % 20 === 0) return { ...order, type: 'market' }
-  const away = ((chance >>> 8) % 100) - 50
-  return { ...order, type: 'limit', price: (PRICE + away / 10).toFixed(1) }
+  if (chance % market === 0) return { ...order, type: 'market' }
+  const away = ((chance >>> 8) % 100) - crossing
+  return { ...order, type: 'limit', price: (PRICE + (side === 'buy' ? -away : away) / 10).toFixed(1) }
 }
 
 async function fund(transport: HttpTransport, users: number): Promise<void> {
@@ -174,7 +219,7 @@ async function plainly(folder: string, orders: number, users: number): Promise<T
         type text not null, price numeric, quantity numeric not null
       )`)
     return await timed(Math.ceil(orders / 3), PLAIN_CONNECTIONS, async at => {
-      const { user_id: user, symbol, side, type, quantity, ...rest } = orderAt(at, users)
+      const { user_id: user, symbol, side, type, quantity, ...rest } = orderAt('quiet', at, users)
       await database.query(
         'insert into plain_orders (user_id, symbol, side, type, price, quantity) values ($1, $2, $3, $4, $5, $6)',
         [user, symbol, side, type, 'price' in rest ? rest.price : null, quantity],

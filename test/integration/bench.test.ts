@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { bench as benchHttpClient } from '../../bench/http-client.bench.ts'
 import { bench as benchMatching } from '../../bench/matching.bench.ts'
+import { bench as benchOrders } from '../../bench/orders.bench.ts'
 import { bench } from '../../bench/settle.bench.ts'
 import { bench as benchSettleOnWallet } from '../../bench/settle-wallet.bench.ts'
 import { bench as benchWallet } from '../../bench/wallet.bench.ts'
@@ -58,4 +59,18 @@ test('the benchmark of matching trades, sweeps its level, and does the same work
   for (const figure of [per_second, sweep_ms, naive.per_second]) expect(figure).toBeGreaterThan(0)
   expect(fills).toBeGreaterThan(200)
   expect(benchMatching(options).result).toBe(result)
+})
+
+test('the benchmark of orders has each order taken and each trade settled, in a quiet market and in a busy one', {
+  timeout: 120_000,
+}, async () => {
+  const options = { orders: 200, connections: 8, batched: 200, batch: 50, callers: 2, users: 20 }
+  const { quiet, busy, floor, plain } = await benchOrders(options)
+  for (const { orders, batched, failed, settled_after_ms } of [quiet, busy]) {
+    for (const { per_second } of [orders, batched, floor, plain]) expect(per_second).toBeGreaterThan(0)
+    expect(failed).toBe(0)
+    expect(settled_after_ms).toBeGreaterThanOrEqual(0)
+  }
+  expect(quiet.trades_per_order).toBeGreaterThan(0)
+  expect(busy.trades_per_order).toBeGreaterThan(quiet.trades_per_order)
 })
