@@ -3,7 +3,7 @@
  * durable. At level 1 each leg is a request; at level 2 calls in flight share one; at level 3 whole settlements do. Beside it,
  * in the same run against the same wallet, the plain way: no durability, ten workers, one request after the other.
  *
- *   npm run bench:settle -- --trades 20000 --users 200 --rate 500 --seconds 10
+ *   npm run bench:settle -- --trades 40000 --users 200 --rate 500 --seconds 10
  */
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -210,7 +210,7 @@ async function settleNaively(url: string, agent: Agent, trade: Trade): Promise<v
 if (import.meta.main) {
   const { values } = parseArgs({
     options: {
-      trades: { type: 'string', default: '20000' },
+      trades: { type: 'string', default: '40000' },
       'naive-trades': { type: 'string', default: '3000' },
       users: { type: 'string', default: '200' },
       rate: { type: 'string', default: '500' },

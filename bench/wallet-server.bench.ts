@@ -74,7 +74,7 @@ export async function bench(options: BenchOptions): Promise<BenchResult> {
 
 async function measure(kind: Kind, options: BenchOptions): Promise<Figures> {
   const server = fork(new URL(import.meta.url), ['--serve', kind], {
-    execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=32', '--expose-gc'],
+    execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=64', '--expose-gc'],
   })
   try {
     const port = await answerOf<number>(server)
