@@ -52,13 +52,13 @@ export function orderRoutes(app: App, services: OrderServices): void {
 }
 
 /** Each stream may keep a client's share of memory, and a key looked at. */
-const MOST_STREAMS = 1000
+const STREAMS = { most: 1000, mostOfKey: 100 } as const
 const AHEAD_BYTES = 1024 * 1024
 
 function streamRoutes(app: App, services: OrderServices): void {
   const { clock } = services
   const isStillGood = (request: FastifyRequest): Promise<boolean> => app.isStillGood(request)
-  const streams = createEventStreams({ clock, most: MOST_STREAMS, aheadBytes: AHEAD_BYTES, isStillGood })
+  const streams = createEventStreams({ clock, ...STREAMS, aheadBytes: AHEAD_BYTES, isStillGood })
   app.addHook('preClose', async () => streams.close())
   let made: Feeds | null = null
   // The desk is listened to once somebody asks.

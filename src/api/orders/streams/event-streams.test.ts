@@ -17,7 +17,7 @@ interface Built {
   readonly clock: ReturnType<typeof createVirtualClock>
   readonly readers: Reader[]
   readonly stopped: () => number
-  readonly open: () => Promise<EventStream>
+  readonly open: (keyId?: string) => Promise<EventStream>
   readonly close: () => Promise<unknown>
 }
 
@@ -27,13 +27,14 @@ async function build(options: Partial<EventStreamsOptions> & { readonly text?: s
   let stopped = 0
   const { text = 'event: first\ndata: 1\n\n', ...others } = options
   const streams = createEventStreams({
-    ...{ clock, most: 3, aheadBytes: 1024 * 1024, isStillGood: async () => true },
+    ...{ clock, most: 3, mostOfKey: 3, aheadBytes: 1024 * 1024, isStillGood: async () => true },
     ...others,
   })
   const app: App = Fastify()
   app.decorateRequest('principal', null as unknown as Principal)
   app.addHook('onRequest', async request => {
-    request.principal = { role: 'viewer', userId: null, name: 'viewer', keyId: 'a key' }
+    const [, keyId = ''] = request.headers.authorization?.split(' ') ?? []
+    request.principal = { role: 'viewer', userId: null, name: 'viewer', ...(keyId === 'admin' ? {} : { keyId }) }
   })
   app.addHook('preClose', async () => streams.close())
   app.get('/', async (request, reply) =>
@@ -45,8 +46,8 @@ async function build(options: Partial<EventStreamsOptions> & { readonly text?: s
   )
   closing.push(() => app.close())
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
-  const open = async () => {
-    const stream = await openStream(url, 'key')
+  const open = async (keyId = 'a-key') => {
+    const stream = await openStream(url, keyId)
     closing.push(() => stream.close())
     return stream
   }
@@ -87,6 +88,19 @@ test('there are only so many at once, and each that ends makes room', async () =
   first?.close()
   await until('one has ended', async () => stopped() === 1)
   expect((await open()).status).toBe(200)
+})
+
+test('one key has only so many of them, and leaves the others theirs', async () => {
+  const { open, stopped } = await build({ most: 5, mostOfKey: 2 })
+  const [first] = [await open('one'), await open('one')]
+  expect((await open('one')).status).toBe(429)
+  expect([(await open('other')).status, (await open('admin')).status, (await open('admin')).status]).toEqual([
+    200, 200, 200,
+  ])
+  expect([(await open('other')).status, (await open('admin')).status]).toEqual([429, 429])
+  first?.close()
+  await until('one has ended', async () => stopped() === 1)
+  expect((await open('one')).status).toBe(200)
 })
 
 test('a client that does not read is cut off, and others go on', async () => {

@@ -25,6 +25,8 @@ export interface EventStreamsOptions {
   readonly clock: Pick<Clock, 'after'>
   /** The most that are open at once. */
   readonly most: number
+  /** Of one key, so that nobody's own leave none to the others; not of the key that the server was started with. */
+  readonly mostOfKey: number
   /** What may wait for a client, besides what it is sent first. */
   readonly aheadBytes: number
   /** Whether the key that a stream was begun with is still good. */
@@ -47,12 +49,29 @@ interface Stream extends Reader {
   readonly request: FastifyRequest
 }
 
-export function createEventStreams({ clock, most, aheadBytes, isStillGood }: EventStreamsOptions): EventStreams {
+export function createEventStreams(options: EventStreamsOptions): EventStreams {
+  const { clock, most, mostOfKey, aheadBytes, isStillGood } = options
   const open = new Set<Stream>()
-  let underWay = 0
+  /** Also those that are about to open: by key, and of no key. */
+  const underWay = new Map<string | undefined, number>()
+  let allUnderWay = 0
   let ticks = 0
   let cancelTick: (() => void) | null = null
   let isClosed = false
+
+  function count(keyId: string | undefined, change: 1 | -1): void {
+    const ofKey = (underWay.get(keyId) ?? 0) + change
+    if (ofKey === 0) underWay.delete(keyId)
+    else underWay.set(keyId, ofKey)
+    allUnderWay += change
+  }
+
+  /** What is said to one stream more of a key; null: it may open. */
+  function tooMany(keyId: string | undefined): string | null {
+    if (allUnderWay >= most) return `${most} streams are open already`
+    if (keyId === undefined || (underWay.get(keyId) ?? 0) < mostOfKey) return null
+    return `${mostOfKey} streams of this key are open already`
+  }
 
   function tick(): void {
     const isHeartbeat = ++ticks % TICKS_PER_HEARTBEAT === 0
@@ -98,7 +117,7 @@ export function createEventStreams({ clock, most, aheadBytes, isStillGood }: Eve
       isOver = true
       begun?.stop()
       open.delete(stream)
-      underWay--
+      count(request.principal.keyId, -1)
     })
     raw.writeHead(200, HEADERS)
     if (begun === null) {
@@ -111,8 +130,10 @@ export function createEventStreams({ clock, most, aheadBytes, isStillGood }: Eve
 
   return {
     async answer(request, reply, prepare) {
-      if (underWay >= most) return refuse(reply, problemOf('RATE_LIMITED', `${most} streams are open already`))
-      underWay++
+      const { keyId } = request.principal
+      const why = tooMany(keyId)
+      if (why !== null) return refuse(reply, problemOf('RATE_LIMITED', why))
+      count(keyId, 1)
       let isBegun = false
       try {
         const begin = await prepare()
@@ -124,7 +145,7 @@ export function createEventStreams({ clock, most, aheadBytes, isStillGood }: Eve
         send(request, reply, begin)
         return reply
       } finally {
-        if (!isBegun) underWay--
+        if (!isBegun) count(keyId, -1)
       }
     },
     close() {
