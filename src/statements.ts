@@ -84,8 +84,8 @@ class Batch implements pg.Submittable {
   handleDataRow(): void {}
   handlePortalSuspended(): void {}
   handleEmptyQuery(): void {}
-  handleCopyInResponse({ sendCopyFail }: { sendCopyFail: (why: string) => void }): void {
-    sendCopyFail('a batch has no copy')
+  handleCopyInResponse(connection: { sendCopyFail(why: string): void }): void {
+    connection.sendCopyFail('nothing is copied in')
   }
   handleCopyData(): void {}
 }
