@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { IdBlock } from '../store/order-store.ts'
+import { type IdBlock, NoLongerLeadingError } from '../store/order-store.ts'
 import { createUuidV7Source, uuidAfter } from '../uuid.ts'
 import { createOrderIds, type OrderIds } from './order-ids.ts'
 
@@ -79,6 +79,20 @@ describe('ids of orders', () => {
     for (const id of others) ids.decided(id)
     await ids.close()
     expect([...blocks.values()].map(block => isIn(block, open))).toEqual([true])
+    // By now somebody else may be looking at it.
+    ids.decided(open)
+    await turn()
+    expect(blocks.size).toBe(1)
+  })
+
+  test('are given no more once the books are given up, also to who has waited for one', async () => {
+    const { ids, blocks } = reserving()
+    const waiting = ids.next()
+    const closed = ids.close()
+    await expect(waiting).rejects.toThrow(NoLongerLeadingError)
+    await closed
+    await expect(async () => await ids.next()).rejects.toThrow(NoLongerLeadingError)
+    expect(blocks.size).toBe(0)
   })
 
   test('are not given where they can not be reserved, and are again once they can', async () => {

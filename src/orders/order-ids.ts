@@ -3,7 +3,7 @@
  * whoever has the books next knows under which keys there may be a hold without an order; no order pays for a note of its own.
  */
 import { createBatcher } from '../batcher.ts'
-import type { Leadership, OrderStore } from '../store/order-store.ts'
+import { type Leadership, NoLongerLeadingError, type OrderStore } from '../store/order-store.ts'
 import { uuidAfter } from '../uuid.ts'
 
 export interface OrderIdsOptions {
@@ -14,13 +14,13 @@ export interface OrderIdsOptions {
 }
 
 export interface OrderIds {
-  /** Each sorts behind the one before. Throws where the store does. */
+  /** Each sorts behind the one before. Throws where the store does, and once it is closed. */
   next(): Promise<string> | string
   /** It is an order's, and stored; or nothing is held under it, and never will be. */
   decided(id: string): void
   /** All ids of a block of an earlier time are decided. */
   forget(first: string): void
-  /** No id is asked for any more. */
+  /** No id is given any more: what nobody has asked about by now is not noted any longer. */
   close(): Promise<void>
 }
 
@@ -40,6 +40,7 @@ export function createOrderIds({ store, leadership, newId }: OrderIdsOptions): O
   let current: Block | null = null
   let spare: Block | null = null
   let reserving: Promise<void> | null = null
+  let isClosed = false
 
   const forgotten = createBatcher<string, void>(async firsts => {
     await store.forgetIds(firsts)
@@ -62,6 +63,7 @@ export function createOrderIds({ store, leadership, newId }: OrderIdsOptions): O
   }
 
   function take(): string | null {
+    if (isClosed) throw new NoLongerLeadingError()
     if (current === null || current.taken === SIZE) {
       current = spare
       spare = null
@@ -90,6 +92,8 @@ export function createOrderIds({ store, leadership, newId }: OrderIdsOptions): O
   return {
     next: () => take() ?? takeLater(),
     decided(id) {
+      // Its block is for whoever has the books next.
+      if (isClosed) return
       const prefix = id.slice(0, -DIGITS)
       const block = blocks.get(prefix)
       if (block === undefined) throw new Error(`${id} is of no block that is in use`)
@@ -100,6 +104,7 @@ export function createOrderIds({ store, leadership, newId }: OrderIdsOptions): O
     },
     forget,
     async close() {
+      isClosed = true
       await reserving?.catch(() => {})
       for (const { first, undecided } of blocks.values()) if (undecided === 0) forget(first)
       blocks.clear()
