@@ -6,9 +6,10 @@ import { workshopOfFile } from '../support/workshop-of-file.ts'
 const shop = await workshopOfFile()
 
 test(`an exchange that is killed while orders come in has each that it answered, once (seed ${SEED})`, async () => {
-  const result = await ordersKilled(shop, { kills: 3, clients: 8, longestMs: 700, seed: SEED })
+  // Two clients, so that the tests beside it have a processor, too; `npm run soak` has eight, and twenty kills.
+  const result = await ordersKilled(shop, { kills: 3, clients: 2, longestMs: 500, seed: SEED })
   process.stdout.write(`${JSON.stringify(result)}\n`)
   // All of it has happened.
-  expect(Math.min(result.orders, result.trades * 2)).toBeGreaterThan(100)
+  expect(Math.min(result.orders, result.trades * 2)).toBeGreaterThan(30)
   expect(Math.min(result.unanswered, result.cancelled)).toBeGreaterThan(0)
 })
