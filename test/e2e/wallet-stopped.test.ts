@@ -70,34 +70,63 @@ function rulesOf({ call, leg, stuck, end }: Point, { id }: RigTrade): readonly R
   return [hang, turning]
 }
 
+interface Case {
+  readonly point: Point
+  readonly trade: RigTrade
+}
+
+/**
+ * A process all of whose calls are stuck, and then stopped, beside another; null: not within one lease. A call that is sent
+ * behind one that hangs waits for it: that happens where the machine has so much else to do that they do not leave together.
+ */
+async function stopInEachCall(attempt: number, warmers: readonly RigTrade[], cases: readonly Case[]) {
+  const wallet = await openMemoryWallet(shop, 'reversals')
+  const trades = cases.map(({ trade }) => trade)
+  await fund(wallet, usersOf([...warmers, ...trades]))
+  const dataDir = shop.path(`stopped-${attempt}`)
+  const sleeper = await openServe(shop, wallet, ['--data-dir', dataDir], SETTINGS)
+  const url = await databaseUrlOf(dataDir)
+  const folder = shop.path(`other-${attempt}`)
+  const other = await openServe(shop, wallet, ['--database-url', url, '--data-dir', folder], SETTINGS)
+  // Its connections are open then, and known to be shareable.
+  await handIn(sleeper, warmers)
+  await atRest(other, warmers.length)
+  await wallet.faults(cases.flatMap(({ point, trade }) => rulesOf(point, trade)))
+  const beganMs = Date.now()
+  for (let first = 0; first < trades.length; first += 4) {
+    const some = trades.slice(first, first + 4)
+    await handIn(sleeper, some)
+    await until('each of them is stuck', async () => {
+      const log = await wallet.faultLog()
+      return some.every(({ id }) => log.some(({ trade_id, fault }) => trade_id === id && HANGS.has(fault)))
+    })
+    await delay(OVERDUE_MS + 20)
+  }
+  sleeper.signal('SIGSTOP')
+  if (Date.now() - beganMs < LEASE_MS - 1000) return { wallet, sleeper, other }
+  for (const server of [sleeper, other]) {
+    server.signal('SIGKILL')
+    await server.ended
+  }
+  return null
+}
+
+const ATTEMPTS = 4
+
 describe.concurrent('two processes and more', () => {
-  test('F-6 one is stopped in the middle of each call, the other finishes, and the first wakes up in vain', async () => {
-    const wallet = await openMemoryWallet(shop, 'reversals')
+  test('F-6 one is stopped in the middle of each call, the other finishes, and the first wakes up in vain', {
+    timeout: 180_000,
+  }, async () => {
     const warmers = tradesApart(1000, 16)
     const trades = tradesApart(1, POINTS.length)
     const cases = POINTS.map((point, index) => ({ point, trade: trades[index] as RigTrade }))
     const all = [...warmers, ...trades]
-    await fund(wallet, usersOf(all))
-    const dataDir = shop.path('stopped')
-    const sleeper = await openServe(shop, wallet, ['--data-dir', dataDir], SETTINGS)
-    const url = await databaseUrlOf(dataDir)
-    const other = await openServe(shop, wallet, ['--database-url', url, '--data-dir', shop.path('other')], SETTINGS)
-    // Its connections are open then, and known to be shareable.
-    await handIn(sleeper, warmers)
-    await atRest(other, warmers.length)
-    await wallet.faults(cases.flatMap(({ point, trade }) => rulesOf(point, trade)))
-    const beganMs = Date.now()
-    for (let first = 0; first < trades.length; first += 4) {
-      const some = trades.slice(first, first + 4)
-      await handIn(sleeper, some)
-      await until('each of them is stuck', async () => {
-        const log = await wallet.faultLog()
-        return some.every(({ id }) => log.some(({ trade_id, fault }) => trade_id === id && HANGS.has(fault)))
-      })
-      await delay(OVERDUE_MS + 20)
+    let stopped: Awaited<ReturnType<typeof stopInEachCall>> = null
+    for (let attempt = 1; stopped === null && attempt <= ATTEMPTS; attempt++) {
+      stopped = await stopInEachCall(attempt, warmers, cases)
     }
-    sleeper.signal('SIGSTOP')
-    expect(Date.now() - beganMs, 'all are stuck within one lease').toBeLessThan(LEASE_MS - 1000)
+    if (stopped === null) throw new Error('the calls were never all stuck within one lease')
+    const { wallet, sleeper, other } = stopped
     expect(await statusOf(other)).toMatchObject({ pending: trades.length })
     // It takes what the first held as the leases run out.
     const { settled } = await atRest(other, all.length)
