@@ -24,7 +24,7 @@ export interface OrderIds {
   close(): Promise<void>
 }
 
-/** Of a block; as many as the last three hexadecimal digits count, a quarter of it. */
+/** Of a block: at most as many as the hexadecimal digits count that its ids differ in. */
 const SIZE = 1024
 const DIGITS = 3
 
