@@ -69,8 +69,9 @@ export function requireRole(
       const unknown = why === null ? 'the key is not known' : `the key is not known: ${why}`
       return refuse(reply, problemOf('UNAUTHORIZED', key === undefined ? 'no key was given' : unknown))
     }
-    const { role: needed = 'admin', traders }: RouteAccess = request.routeOptions.config
-    if (!isAtLeast(found, needed) && !(found.role === 'trader' && traders !== undefined)) {
+    const access: RouteAccess = request.routeOptions.config
+    if (!mayCall(found, access)) {
+      const { role: needed = 'admin' } = access
       return refuse(reply, problemOf('FORBIDDEN', `this needs the role ${needed}; the key has ${found.role}`))
     }
     request.principal = found
@@ -81,6 +82,10 @@ export function requireRole(
 /** The key that an Authorization header brings, if it brings one. */
 export function keyOf(authorization: string | undefined): string | undefined {
   return BEARER.exec(authorization ?? '')?.[1]
+}
+
+export function mayCall(principal: Principal, { role: needed = 'admin', traders }: RouteAccess): boolean {
+  return isAtLeast(principal, needed) || (principal.role === 'trader' && traders !== undefined)
 }
 
 /** A trader is at least nothing: what it may do, its routes say. */

@@ -58,8 +58,13 @@ export function knownCode(code: string): ProblemCode | null {
 
 const RETRY_AFTER_SECONDS = 1
 
+/** Whether its answer says when to try again. */
+export function isToBeRepeated({ status }: Problem): boolean {
+  return status === 429 || status === 503
+}
+
 /** Answers with a problem. */
 export function refuse(reply: FastifyReply, problem: Problem): FastifyReply {
-  if (problem.status === 429 || problem.status === 503) void reply.header('retry-after', RETRY_AFTER_SECONDS)
+  if (isToBeRepeated(problem)) void reply.header('retry-after', RETRY_AFTER_SECONDS)
   return reply.code(problem.status).type('application/problem+json').send(problem)
 }

@@ -12,10 +12,13 @@ import { auditListRoute } from './admin/routes/audit-list.ts'
 import type { App, CompileSchema } from './app.ts'
 import type { Authenticate, Principal } from './auth.ts'
 import { errorHandler } from './error-handler.ts'
-import { guardRoutes } from './guard.ts'
+import { allKeysOf, guardRoutes } from './guard.ts'
+import { createHotRoutes } from './hot/hot-routes.ts'
+import { putInFront } from './hot/on-node.ts'
 import { parseInstant } from './instant.ts'
 import { type KeyServices, keyRoutes, noKeyRoutes } from './keys/plugin.ts'
 import { describeApi } from './openapi.ts'
+import { orderHotRoutes } from './orders/hot-routes.ts'
 import { type OrderServices, orderRoutes } from './orders/plugin.ts'
 import { problemOf, refuse } from './problem.ts'
 import { healthRoutes, type NotReady } from './routes/health-show.ts'
@@ -86,7 +89,7 @@ export function createServer(options: ServerOptions): App {
   // A text is not JSON, whatever it holds.
   app.removeContentTypeParser('text/plain')
   takeEmptyDeletes(app)
-  stopInOrder(app)
+  const stopping = stopInOrder(app)
   app.decorateRequest('principal', null as unknown as Principal)
   app.decorate('compileSchema', null as unknown as CompileSchema)
   void app.register(async scope => {
@@ -107,7 +110,20 @@ export function createServer(options: ServerOptions): App {
       if (options.faults !== undefined) faultRoutes(guarded, options.faults)
     })
   })
+  if (options.orders !== undefined) putOrdersInFront(app, options, options.orders, () => stopping.isStopping)
   return app
+}
+
+/** A single order is a few lines. */
+const HOT_BODY_BYTES = 16 * 1024
+
+function putOrdersInFront(app: App, options: ServerOptions, orders: OrderServices, isStopping: () => boolean): void {
+  const { notReady, timeoutMs = REQUEST_TIMEOUT_MS } = options
+  app.addHook('onReady', async () => {
+    const routes = orderHotRoutes(app, orders)
+    const hot = createHotRoutes({ app, authenticate: allKeysOf(options), notReady, log: app.log, routes })
+    putInFront(app, hot, { bodyBytes: HOT_BODY_BYTES, timeoutMs, isStopping })
+  })
 }
 
 function keyAndAuditRoutes(scope: App, { keys, admin }: ServerOptions): void {
@@ -138,19 +154,20 @@ function takeEmptyDeletes(app: App): void {
 }
 
 /** From the moment it is told to close: nothing new is taken, what is under way is answered, connections end. */
-function stopInOrder(app: App): void {
-  let stopping = false
+function stopInOrder(app: App): { readonly isStopping: boolean } {
+  const state = { isStopping: false }
   app.addHook('preClose', async () => {
-    stopping = true
+    state.isStopping = true
   })
   app.addHook('onRequest', (_request, reply, done) => {
-    if (stopping) refuse(reply, problemOf('UNAVAILABLE', 'the server is stopping'))
+    if (state.isStopping) refuse(reply, problemOf('UNAVAILABLE', 'the server is stopping'))
     else done()
   })
   app.addHook('onSend', (_request, reply, payload, done) => {
-    if (stopping) void reply.header('connection', 'close')
+    if (state.isStopping) void reply.header('connection', 'close')
     done(null, payload)
   })
+  return state
 }
 
 /** What arrived was no HTTP request: there is nothing of the server's to answer it with but the socket. */

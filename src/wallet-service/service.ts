@@ -1,12 +1,13 @@
 /** The wiring of the wallet service alone: the ledger or the memory wallet, behind the lean server and the routes. */
 import type { App } from '../api/app.ts'
 import { type Authenticate, eitherOf } from '../api/auth.ts'
+import { callerCheck } from '../api/hot/hot-routes.ts'
 import { createKeyServices } from '../api/keys/plugin.ts'
 import type { Handle } from '../api/lean/connection.ts'
 import { createLeanServer, type LeanServer } from '../api/lean/server.ts'
 import { BODY_LIMIT, createServer, REQUEST_TIMEOUT_MS } from '../api/server.ts'
 import { withFaults } from '../api/wallet/faults/acting.ts'
-import { callerCheck, hotHandler } from '../api/wallet/hot-routes.ts'
+import { hotHandler } from '../api/wallet/hot-routes.ts'
 import { isExport } from '../api/wallet/routes/entries-export.ts'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
@@ -52,7 +53,7 @@ export async function createMemoryWalletService(
     keys: 'a wallet in memory has no database to keep keys in, and takes the admin key alone',
     wallet: { wallet, assets },
   })
-  const connect = await hotHandler({ app, authenticate, notReady, calling: { wallet, assets, log } })
+  const connect = await hotHandler({ app, authenticate, notReady, services: { wallet, assets } })
   const faulty = withFaults(connect, {
     book: () => control.book(),
     mayCall: callerCheck(authenticate),
@@ -95,7 +96,7 @@ export async function createLedgerWalletService(
     app,
     authenticate: eitherOf(authenticate, keys.holders.authenticate),
     notReady,
-    calling: { wallet, assets, log },
+    services: { wallet, assets },
   })
   return serviceOf(leanServer(app, connect, REQUEST_TIMEOUT_MS), () => app.close())
 }

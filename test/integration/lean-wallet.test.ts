@@ -44,9 +44,9 @@ async function openPair(
   const plain = make()
   const behind = make()
   await behind.app.ready()
-  const calling = { wallet: behind.wallet, assets: ASSETS, log }
+  const services = { wallet: behind.wallet, assets: ASSETS }
   const server: LeanServer = createLeanServer({
-    connect: await hotHandler({ app: behind.app, authenticate, notReady, calling }),
+    connect: await hotHandler({ app: behind.app, authenticate, notReady, services }),
     takeOver: socket => behind.app.server.emit('connection', socket),
     limits: { headBytes: 16 * 1024, bodyBytes: BODY_LIMIT },
     requestMs: 30_000,

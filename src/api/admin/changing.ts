@@ -4,7 +4,7 @@ import type { Changed } from '../../store/operator-store.ts'
 import type { AdminRequest, DeskRefusal } from '../../worker/dead-letter-desk.ts'
 import type { Problem } from '../contract.ts'
 import { type ProblemCode, problemOf, refuse } from '../problem.ts'
-import { replayed } from '../wallet/replayed.ts'
+import { replayed } from '../said.ts'
 
 /** The request as the desk takes it. */
 export function adminRequestOf(request: FastifyRequest, reason: string | undefined): AdminRequest {

@@ -9,6 +9,7 @@ import { isOutside } from '../../wallet/protocol.ts'
 import { isAtLeast } from '../auth.ts'
 import type { Problem } from '../contract.ts'
 import { problemOf } from '../problem.ts'
+import type { Said } from '../said.ts'
 import { problemOfOutcome, viewHold, viewOperation } from './answers.ts'
 import {
   type BalanceParams,
@@ -40,9 +41,6 @@ export interface Calling extends WalletServices {
 export function callingOf(services: WalletServices, { log, principal }: FastifyRequest): Calling {
   return { ...services, log, mayDeposit: isAtLeast(principal, 'admin') }
 }
-
-/** `isReplayed`: this is the answer that the key's first call got. */
-export type Said<Body> = { readonly body: Body; readonly isReplayed: boolean } | { readonly problem: Problem }
 
 /** A debit or credit. */
 export async function applyOperation(

@@ -5,11 +5,12 @@ import { createLogger } from '../../log.ts'
 import { createMemoryWallet } from '../../wallet/memory-wallet.ts'
 import type { App } from '../app.ts'
 import type { Authenticate, Found, Principal } from '../auth.ts'
+import { callerCheck } from '../hot/hot-routes.ts'
 import type { Answer } from '../lean/answer.ts'
 import type { Handle } from '../lean/connection.ts'
 import type { WireRequest } from '../lean/request-reader.ts'
 import { createServer } from '../server.ts'
-import { callerCheck, hotHandler } from './hot-routes.ts'
+import { hotHandler } from './hot-routes.ts'
 
 const ADMIN: Principal = { role: 'admin', userId: null, name: 'admin' }
 const OPERATOR: Principal = { role: 'operator', userId: null, name: 'operator:1', keyId: '1' }
@@ -38,7 +39,7 @@ async function connected(
   })
   app = made
   await made.ready()
-  const connect = await hotHandler({ app: made, authenticate, notReady, calling: { wallet, assets: ASSETS, log } })
+  const connect = await hotHandler({ app: made, authenticate, notReady, services: { wallet, assets: ASSETS } })
   return { handle: connect(), asked }
 }
 

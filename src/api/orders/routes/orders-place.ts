@@ -4,6 +4,7 @@ import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { problemOfFaults } from '../../faults.ts'
 import { refuse } from '../../problem.ts'
 import { atMost } from '../../too-many.ts'
+import { PLACING } from '../calls.ts'
 import { type BatchResult, BatchResults, MAX_ORDERS, NewOrdersBody } from '../contract.ts'
 import { viewPlaced } from '../order-view.ts'
 import type { OrderServices } from '../plugin.ts'
@@ -21,9 +22,8 @@ export function ordersPlaceRoute(app: App, { orders, instruments }: OrderService
     body: NewOrdersBody,
     response: { 200: BatchResults, ...PROBLEM_ANSWERS },
   }
-  const config = { role: 'operator', traders: 'own' } as const
   const preValidation = atMost('orders', MAX_ORDERS)
-  app.post('/v1/orders/batch', { schema, config, preValidation }, async ({ body, principal }, reply) => {
+  app.post('/v1/orders/batch', { schema, config: PLACING, preValidation }, async ({ body, principal }, reply) => {
     const read = body.orders.map((order, index) => readOrder(order, principal, `/orders/${index}`))
     const faults = read.flatMap(each => ('fault' in each ? [each.fault] : []))
     if (faults.length > 0) return refuse(reply, problemOfFaults(faults))

@@ -1,10 +1,10 @@
 import type { App } from '../../app.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { refuse } from '../../problem.ts'
+import { replayed } from '../../said.ts'
 import { callingOf, placeHold } from '../calls.ts'
 import { HoldBody, HoldView, KeyHeader } from '../contract.ts'
 import type { WalletServices } from '../plugin.ts'
-import { replayed } from '../replayed.ts'
 
 /** `POST /v1/holds`: sets funds aside for the debits that will name the hold. */
 export function holdPlaceRoute(app: App, services: WalletServices): void {

@@ -1,10 +1,10 @@
 import type { App } from '../../app.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { refuse } from '../../problem.ts'
+import { replayed } from '../../said.ts'
 import { callingOf, releaseHold } from '../calls.ts'
 import { HoldView, KeyHeader, ReleaseBody } from '../contract.ts'
 import type { WalletServices } from '../plugin.ts'
-import { replayed } from '../replayed.ts'
 
 /** `POST /v1/holds/release`: gives back what remains of a hold, or a part of it; the key in the header is the call's own. */
 export function holdReleaseRoute(app: App, services: WalletServices): void {

@@ -1,10 +1,10 @@
 import type { App } from '../../app.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { refuse } from '../../problem.ts'
+import { replayed } from '../../said.ts'
 import { callingOf, reverseKey } from '../calls.ts'
 import { ReversalBody, ReversalView } from '../contract.ts'
 import type { WalletServices } from '../plugin.ts'
-import { replayed } from '../replayed.ts'
 
 /** `POST /v1/reversals`: undoes what a key has done, and refuses the key from now on. */
 export function keyReverseRoute(app: App, services: WalletServices): void {

@@ -1,10 +1,10 @@
 import type { App } from '../../app.ts'
 import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { refuse } from '../../problem.ts'
+import { replayed } from '../../said.ts'
 import { applyOperation, callingOf } from '../calls.ts'
 import { KeyHeader, OperationBody, OperationView } from '../contract.ts'
 import type { WalletServices } from '../plugin.ts'
-import { replayed } from '../replayed.ts'
 
 /** `POST /v1/debits` and `POST /v1/credits`. */
 export function operationApplyRoutes(app: App, services: WalletServices): void {
