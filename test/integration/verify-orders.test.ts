@@ -69,6 +69,19 @@ async function found(): Promise<readonly string[]> {
   return (await verifyBooks(db.database)).examples.map(({ kind }) => kind)
 }
 
+describe('the database refuses what the code may forget', () => {
+  test('an order of a market that is not there', async () => {
+    const other = `'{"id": "00000000-0000-7000-8000-000000000001", "symbol": "SHIB/USDT"}'`
+    const insert = `insert into orders select (jsonb_populate_record(o, ${other})).* from orders o where id = ${id('bid')}`
+    await expect(db.database.query(insert)).rejects.toThrow('orders of a market that is not there')
+  })
+
+  test('a change of an order that is over', async () => {
+    const change = `update orders set status = 'open', is_open = true where id = ${id('cancelled')}`
+    await expect(db.database.query(change)).rejects.toThrow('is over, and stays so')
+  })
+})
+
 test('what the desk left is in order', async () => {
   expect((await verifyBooks(db.database)).examples).toEqual([])
 })
