@@ -17,6 +17,8 @@ export interface Statement {
 
 /** What a statement fails with that finds other than it expects: see `expect_count` in the migrations. */
 export const UNEXPECTED_COUNT = 'LW001'
+/** And one that writes what there already is. */
+export const UNIQUE_VIOLATION = '23505'
 
 /** Throws what the first that failed says. What they select is not answered: what must be so they see to themselves. */
 export function runStatements(connection: pg.ClientBase, statements: readonly Statement[]): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Instruments } from '../core/instruments.ts'
 import type { Trade } from '../core/trade.ts'
 import { type Connection, codeOf, type Database, transaction, writeAll } from '../db.ts'
-import { type Statement, UNEXPECTED_COUNT } from '../statements.ts'
+import { type Statement, UNIQUE_VIOLATION } from '../statements.ts'
 import { addCounts } from './counts.ts'
 import { type InstrumentStore, readRows } from './instruments.ts'
 import { columnsOf, hasSameContent, storedTradeOf, type TradeRow, termColumnsOf } from './rows.ts'
@@ -14,38 +14,51 @@ export const TRADE_COLUMNS = `
   t.buyer_hold, t.seller_hold, t.buyer_fee_rate, t.seller_fee_rate`
 
 /** Trades of a matching engine elsewhere have no terms, and do not pay for their columns. */
-const insertStatement = (termColumns: string, termArrays: string, answer: string): string => `
-  with inserted as (
+const TERMS = {
+  columns: ', buyer_hold, seller_hold, buyer_fee_rate, seller_fee_rate',
+  arrays: ', $20::uuid[], $21::uuid[], $22::numeric[], $23::numeric[]',
+} as const
+const NO_TERMS = { columns: '', arrays: '' } as const
+
+const insertOf = ({ columns, arrays }: typeof TERMS | typeof NO_TERMS): string => `
     insert into trades (
       id, symbol, buyer_user_id, seller_user_id, fee_user_id, price, quantity, notional, buyer_fee, seller_fee,
-      is_buyer_maker, buyer_order_id, seller_order_id, executed_at${termColumns}, recorded_at, rail, leg_order
+      is_buyer_maker, buyer_order_id, seller_order_id, executed_at${columns}, recorded_at, rail, leg_order
     )
     select d.*, $1::timestamptz, $2, $3
     from unnest(
       $6::uuid[], $7::text[], $8::uuid[], $9::uuid[], $10::uuid[], $11::numeric[], $12::numeric[], $13::numeric[],
-      $14::numeric[], $15::numeric[], $16::boolean[], $17::uuid[], $18::uuid[], $19::timestamptz[]${termArrays}
-    ) as d
-    on conflict (id) do nothing
-    returning id
-  ), queued as (
+      $14::numeric[], $15::numeric[], $16::boolean[], $17::uuid[], $18::uuid[], $19::timestamptz[]${arrays}
+    ) as d`
+
+const queueOf = (ids: string): string => `
     insert into open_settlements (trade_id, due_at, lease_owner, lease_token)
     select id, $4::timestamptz, $5::uuid, case when $5::uuid is null then 0 else 1 end
-    from inserted
+    from ${ids}`
+
+/** Those that are not known; answers their ids. */
+const insertUnknown = (terms: typeof TERMS | typeof NO_TERMS): string => `
+  with inserted as (${insertOf(terms)}
+    on conflict (id) do nothing
+    returning id
+  ), queued as (${queueOf('inserted')}
   ), counted as (
     ${addCounts('recorded', 'select count(*) from inserted')}
   )
-  select ${answer}
+  select id
   from inserted`
 
-const TERMS = [
-  ', buyer_hold, seller_hold, buyer_fee_rate, seller_fee_rate',
-  ', $20::uuid[], $21::uuid[], $22::numeric[], $23::numeric[]',
-] as const
-const INSERT_TRADES = insertStatement('', '', 'id')
-const INSERT_DESK_TRADES = insertStatement(...TERMS, 'id')
-const allOf = (place: string): string => `expect_count(count(*), ${place}, 'trades with new ids')`
-const INSERT_NEW_TRADES = insertStatement('', '', allOf('$20'))
-const INSERT_NEW_DESK_TRADES = insertStatement(...TERMS, allOf('$24'))
+/** Fails where one is known, and need not look for it first. */
+const insertAll = (terms: typeof TERMS | typeof NO_TERMS): string => `
+  with inserted as (${insertOf(terms)}
+  ), queued as (${queueOf('unnest($6::uuid[]) as d (id)')}
+  )
+  ${addCounts('recorded', 'select cardinality($6::uuid[])')}`
+
+const INSERT_TRADES = insertUnknown(NO_TERMS)
+const INSERT_DESK_TRADES = insertUnknown(TERMS)
+const INSERT_NEW_TRADES = insertAll(NO_TERMS)
+const INSERT_NEW_DESK_TRADES = insertAll(TERMS)
 
 /** Thrown inside the transaction so that nothing of the call stays. */
 class Reused extends Error {
@@ -71,7 +84,7 @@ export async function recordTrades(
     const acceptedIds = new Set(trades.map(({ id }) => id))
     return { acceptedIds, duplicates: repeated.map(id => ({ id, status: 'PENDING' })), reusedIds: [] }
   } catch (error) {
-    if (codeOf(error) !== UNEXPECTED_COUNT) throw error
+    if (codeOf(error) !== UNIQUE_VIOLATION) throw error
   }
   try {
     return await transaction(database, async connection => {
@@ -109,7 +122,7 @@ function distinctTrades(trades: readonly NewTrade[]): {
   return { distinct, repeated, reusedIds: [...reused] }
 }
 
-/** Fails with `UNEXPECTED_COUNT` where one of them is known. */
+/** Fails with a unique violation where one of them is known. */
 export function insertNewTrades(
   instruments: Instruments,
   trades: readonly Trade[],
@@ -122,7 +135,7 @@ export function insertNewTrades(
     {
       name: hasTerms ? 'insert-new-desk-trades' : 'insert-new-trades',
       text: hasTerms ? INSERT_NEW_DESK_TRADES : INSERT_NEW_TRADES,
-      values: [...insertValues(instruments, trades, recording, nowMs), trades.length],
+      values: insertValues(instruments, trades, recording, nowMs),
     },
   ]
 }

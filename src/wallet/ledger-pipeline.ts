@@ -20,7 +20,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { type Connection, codeOf, type Database, transaction, writeInSteps } from '../db.ts'
-import { runStatements, UNEXPECTED_COUNT } from '../statements.ts'
+import { runStatements, UNEXPECTED_COUNT, UNIQUE_VIOLATION } from '../statements.ts'
 import { applyCalls } from './ledger.ts'
 import { expectAbsent, finishChanges, insertChanges } from './ledger-changes.ts'
 import {
@@ -294,7 +294,7 @@ function areWritten(calls: readonly LedgerCall[], { newOperations }: LedgerChang
 }
 
 /** Somebody else was first with a key or an account: under locks, again. */
-const RACES: ReadonlySet<string> = new Set(['23505'])
+const RACES: ReadonlySet<string> = new Set([UNIQUE_VIOLATION])
 /** What a guess that did not hold ends with. */
 const INVALID: ReadonlySet<string> = new Set([...RACES, UNEXPECTED_COUNT, '40001', '40P01', '55P03'])
 
