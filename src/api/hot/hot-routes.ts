@@ -31,7 +31,7 @@ export interface HotRoutes {
   routeOf(method: string, target: string): HotRoute | undefined
   /** For one connection: what its client has shown to be good for ever is compared with nobody else's, once. */
   connect(): CallerOf
-  /** By the route where it can be, else by the framework. */
+  /** By the route where it can be, else by the framework; whatever fails is answered. */
   answer(route: HotRoute | undefined, request: WireRequest, caller: Principal | null): Promise<Answer>
   /** What a call is told that failed, or that is given up. */
   failed(error: unknown, request: Pick<WireRequest, 'method' | 'target'>): Promise<Answer>
@@ -83,10 +83,13 @@ export function createHotRoutes({ app, authenticate, notReady, log, routes }: Ho
       exact.get(`${method} ${target}`) ??
       beginning.find(route => route.method === method && target.startsWith(route.target)),
     connect,
-    answer(route, request, caller) {
+    async answer(route, request, caller) {
       const isHot = route !== undefined && caller !== null && mayCall(caller, route.access)
-      const answer = isHot ? route.answer(request, caller) : null
-      return answer === null ? answerByRoutes(app, request) : answer.catch(error => failed(error, request))
+      try {
+        return (await (isHot ? route.answer(request, caller) : null)) ?? (await answerByRoutes(app, request))
+      } catch (error) {
+        return await failed(error, request)
+      }
     },
     failed,
   }

@@ -72,7 +72,7 @@ export function putInFront(app: App, hot: HotRoutes, options: OnNodeOptions): vo
       const late = Object.assign(new Error(`not answered in ${timeoutMs} ms`), { statusCode: 503 })
       void hot.failed(late, request).then(said => write(response, said))
     }, timeoutMs)
-    write(response, await hot.answer(route, request, caller).catch(error => hot.failed(error, request)))
+    write(response, await hot.answer(route, request, caller))
     clearTimeout(giveUp)
   }
 
