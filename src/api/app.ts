@@ -31,6 +31,8 @@ declare module 'fastify' {
     describedBody?: TSchema
   }
   interface FastifyInstance {
+    /** Who may call each route that needs a key, by method and URL (`GET /v1/trades`); once the server is ready. */
+    accessOf: Map<string, RouteAccess>
     /** The validator that the routes' bodies are checked by, of any schema; once the server is ready. */
     compileSchema: CompileSchema
     /** Whether the key of a request that has been under way for long is still good. */

@@ -6,6 +6,7 @@ import { guardRoutes } from './guard.ts'
 
 function guarded(found: Found, routes: (scope: App) => void): App {
   const app: App = Fastify()
+  app.decorate('accessOf', new Map())
   void app.register(async scope => {
     guardRoutes(scope, { authenticate: () => found })
     routes(scope)
@@ -23,6 +24,7 @@ test('a route that does not say which role it needs keeps the server from starti
   await expect(forgetful.ready()).rejects.toThrow('POST /secrets does not say which role it needs')
   const careful = guarded(null, scope => scope.get('/fine', { config: { role: 'viewer' } }, async () => ''))
   await careful.ready()
+  expect(careful.accessOf.get('GET /fine')).toMatchObject({ role: 'viewer' })
   await careful.close()
 })
 

@@ -91,6 +91,7 @@ export function createServer(options: ServerOptions): App {
   takeEmptyDeletes(app)
   const stopping = stopInOrder(app)
   app.decorateRequest('principal', null as unknown as Principal)
+  app.decorate('accessOf', new Map())
   app.decorate('compileSchema', null as unknown as CompileSchema)
   void app.register(async scope => {
     await describeApi(scope, options.version)

@@ -6,7 +6,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Static, TSchema } from 'typebox'
 import type { App } from '../app.ts'
-import { type Authenticate, keyOf, mayCall, type Principal, type RouteAccess } from '../auth.ts'
+import { type Authenticate, keyOf, mayCall, type Principal } from '../auth.ts'
 import { failureOf } from '../error-handler.ts'
 import type { Answer } from '../lean/answer.ts'
 import type { WireRequest } from '../lean/request-reader.ts'
@@ -15,13 +15,18 @@ import { refused } from './answers.ts'
 
 export interface HotRoute {
   readonly method: 'GET' | 'POST'
-  /** As the framework has it; a route that it does not have is not hot either. */
+  /** As the framework has it, which says who may call it; a route that it does not have is not hot either. */
   readonly url: string
   /** What the target is, or begins with where it ends in a slash. */
   readonly target: string
-  readonly access: RouteAccess
   /** Null: not for here after all; nothing was done. */
   answer(request: WireRequest, caller: Principal): Promise<Answer> | null
+}
+
+/** Who may make a hot call is what its route says. */
+export function mayCallHot(app: App, caller: Principal | null, { method, url }: HotRoute): caller is Principal {
+  const access = app.accessOf.get(`${method} ${url}`)
+  return caller !== null && access !== undefined && mayCall(caller, access)
 }
 
 /** Who calls, by an Authorization header; at once where that can be said at once. */
@@ -84,7 +89,7 @@ export function createHotRoutes({ app, authenticate, notReady, log, routes }: Ho
       beginning.find(route => route.method === method && target.startsWith(route.target)),
     connect,
     async answer(route, request, caller) {
-      const isHot = route !== undefined && caller !== null && mayCall(caller, route.access)
+      const isHot = route !== undefined && mayCallHot(app, caller, route)
       try {
         return (await (isHot ? route.answer(request, caller) : null)) ?? (await answerByRoutes(app, request))
       } catch (error) {

@@ -6,10 +6,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { App } from '../app.ts'
 import type { Principal } from '../auth.ts'
-import { mayCall } from '../auth.ts'
 import type { Answer } from '../lean/answer.ts'
 import type { WireRequest } from '../lean/request-reader.ts'
-import type { CallerOf, HotRoute, HotRoutes } from './hot-routes.ts'
+import { type CallerOf, type HotRoute, type HotRoutes, mayCallHot } from './hot-routes.ts'
 
 export interface OnNodeOptions {
   /** The most that a body here has; a larger one is the framework's. */
@@ -42,8 +41,8 @@ export function putInFront(app: App, hot: HotRoutes, options: OnNodeOptions): vo
       return
     }
     const go = (caller: Principal | null): void => {
-      if (caller === null || !mayCall(caller, route.access)) app.routing(message, response)
-      else read(message, response, route, caller)
+      if (mayCallHot(app, caller, route)) read(message, response, route, caller)
+      else app.routing(message, response)
     }
     const caller = callerOn(socket)(headers.authorization)
     if (caller instanceof Promise) caller.then(go, () => go(null))

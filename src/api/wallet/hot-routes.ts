@@ -1,6 +1,6 @@
 /** The wallet's hot calls (../hot/hot-routes.ts); those of the wallet service, whose lean server hands them in as it reads them. */
 import type { App } from '../app.ts'
-import { isAtLeast, type Principal, type RouteAccess } from '../auth.ts'
+import { isAtLeast, maySee, type Principal } from '../auth.ts'
 import { answered, created, jsonOf } from '../hot/answers.ts'
 import { createHotRoutes, type HotOptions, type HotRoute, validatorsIn } from '../hot/hot-routes.ts'
 import { type Answer, JSON_TYPE } from '../lean/answer.ts'
@@ -52,8 +52,6 @@ export async function hotHandler({
     }
   }
 }
-
-const OPERATORS: RouteAccess = { role: 'operator' }
 
 async function walletHotRoutes(app: App, services: WalletServices): Promise<readonly HotRoute[]> {
   const { log } = app
@@ -111,9 +109,10 @@ async function walletHotRoutes(app: App, services: WalletServices): Promise<read
   const balance: Hot = ({ target }, caller) => {
     const [user_id, currency, ...more] = target.slice(BALANCES.length).split('/')
     const params = { user_id, currency }
-    return more.length === 0 && isBalance(params) ? showBalance(params, callingOf(caller)).then(answered) : null
+    const isSeen = more.length === 0 && isBalance(params) && maySee(caller, [params.user_id])
+    return isSeen ? showBalance(params, callingOf(caller)).then(answered) : null
   }
-  const post = (url: string, answer: Hot): HotRoute => ({ method: 'POST', url, target: url, access: OPERATORS, answer })
+  const post = (url: string, answer: Hot): HotRoute => ({ method: 'POST', url, target: url, answer })
   return [
     post('/v1/debits', operation('debit')),
     post('/v1/credits', operation('credit')),
@@ -126,7 +125,6 @@ async function walletHotRoutes(app: App, services: WalletServices): Promise<read
       method: 'GET',
       url: `${BALANCES}:user_id/:currency`,
       target: BALANCES,
-      access: { role: 'viewer' },
       answer: balance,
     },
   ]
