@@ -134,7 +134,7 @@ async function checkedBooks(wallet: UpServer, history: History) {
   try {
     assertWhole(books)
     const agreement = assertAgreement(history, books)
-    const events = inOrder(eventsOf(history, books), books.accounts.keys())
+    const events = inOrder(eventsOf(history, books), books)
     return { books, ...agreement, ...(await replay(events, books)) }
   } catch (error) {
     // No second run is the same, so all there is to know has to be told now.

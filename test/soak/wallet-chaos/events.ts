@@ -292,7 +292,11 @@ function giveBack(standing: Standing, key: string, release: string, asked: bigin
   const released = asked ?? hold.remaining
   if (hold.remaining - released !== left) return null
   standing.released.set(release, released)
-  return lower(standing, hold, released)
+  const undo = lower(standing, hold, released)
+  return () => {
+    standing.released.delete(release)
+    undo()
+  }
 }
 
 function amountReleased(call: LedgerCall & { readonly kind: 'release' }): bigint | null {

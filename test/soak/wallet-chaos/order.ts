@@ -4,13 +4,14 @@
  * it can have been. Then the accounts are merged. Whatever order is found, the reference model has to agree with it.
  */
 import assert from 'node:assert/strict'
+import { type Books, units } from './books.ts'
 import type { Event, Placing, Standing, Undo } from './events.ts'
 
-export function inOrder(events: readonly Event[], accounts: Iterable<string>): readonly Event[] {
-  const chains = [...accounts].map(name => ({ name, own: events.filter(({ placings }) => placings.has(name)) }))
+export function inOrder(events: readonly Event[], { accounts, keys }: Books): readonly Event[] {
+  const chains = [...accounts.keys()].map(name => ({ name, own: events.filter(({ placings }) => placings.has(name)) }))
   for (let round = 1; ; round++) {
     narrow(events)
-    const orders = chains.map(({ name, own }) => new Chain(name, own).order())
+    const orders = chains.map(({ name, own }) => new Chain(name, own, keys).order())
     const found = merged(events, orders)
     if (found.order !== null) return found.order
     assert.ok(round < MOST_ROUNDS, found.why)
@@ -82,6 +83,7 @@ const MOST_TURNS = 200_000
 class Chain {
   readonly #name: string
   readonly #links: readonly Link[]
+  readonly #keys: Books['keys']
   readonly #standing: Standing = { balance: 0n, held: 0n, holds: new Map(), released: new Map() }
   readonly #placed: Link[] = []
   readonly #linkOf = new Map<Event, Link>()
@@ -93,8 +95,9 @@ class Chain {
   #turns = 0
   #furthest = { placed: -1, text: '' }
 
-  constructor(name: string, events: readonly Event[]) {
+  constructor(name: string, events: readonly Event[], keys: Books['keys']) {
     this.#name = name
+    this.#keys = keys
     const link = (event: Event): Link => {
       const placing = event.placings.get(name)
       assert.ok(placing !== undefined)
@@ -123,7 +126,7 @@ class Chain {
       undos.push(...seen)
       if (seen.length === 0) break
     }
-    if (this.#placed.length === this.#links.length) return true
+    if (this.#placed.length === this.#links.length && this.#isAsInBooks()) return true
     const here = this.#here()
     if (this.#vain.has(here)) return undoAll()
     for (const link of this.#candidates()) {
@@ -188,7 +191,20 @@ class Chain {
       left--
     }
     const open = [...this.#standing.holds].filter(([, { remaining }]) => remaining > 0n)
-    return `${this.#first} ${ahead.join()} ${open.map(([key, { remaining }]) => `${key} ${remaining}`).join()}`
+    // Of two releases of all that is left one gave it back, and its reversal takes it again.
+    const released = [...this.#standing.released]
+      .filter(([, amount]) => amount > 0n)
+      .map(([key, amount]) => `${key} ${amount}`)
+    const held = open.map(([key, { remaining }]) => `${key} ${remaining}`)
+    return `${this.#first} ${ahead.join()} ${held.toSorted().join()} ${released.toSorted().join()}`
+  }
+
+  /** What is left of a hold in the end may be all that tells which of two calls came first. */
+  #isAsInBooks(): boolean {
+    return [...this.#standing.holds].every(([key, { remaining, isReversed }]) => {
+      const view = this.#keys.get(key)
+      return isReversed || view?.remaining === undefined || units(view.remaining) === remaining
+    })
   }
 
   #note(): void {
