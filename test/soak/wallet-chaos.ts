@@ -25,6 +25,7 @@ import { History } from './wallet-chaos/history.ts'
 import { inOrder } from './wallet-chaos/order.ts'
 import { planOf, type Step } from './wallet-chaos/plan.ts'
 import { replay } from './wallet-chaos/replay.ts'
+import { readTimes, type Times } from './wallet-chaos/times.ts'
 import { requestOf, saidOf } from './wallet-chaos/wire.ts'
 
 export interface WalletChaosOptions {
@@ -100,7 +101,7 @@ export async function walletChaos(shop: Workshop, options: WalletChaosOptions): 
     await Promise.all([...clients, restarted, cutDatabase(url, queue, counts, seededRandom(seed))])
     const seconds = Math.round((performance.now() - beganMs) / 100) / 10
 
-    const checked = await checkedBooks(wallet, history)
+    const checked = await checkedBooks(wallet, history, await readTimes(url))
     const { books } = checked
     assert.deepEqual(await breaksIn(url), [])
     assert.ok(!wallet.hasEnded(), 'the wallet outlives its database')
@@ -129,12 +130,12 @@ export async function walletChaos(shop: Workshop, options: WalletChaosOptions): 
   }
 }
 
-async function checkedBooks(wallet: UpServer, history: History) {
+async function checkedBooks(wallet: UpServer, history: History, times: Times) {
   const books = await readBooks(wallet, history.keys())
   try {
     assertWhole(books)
     const agreement = assertAgreement(history, books)
-    const events = inOrder(eventsOf(history, books), books)
+    const events = inOrder(eventsOf(history, books, times), books)
     return { books, ...agreement, ...(await replay(events, books)) }
   } catch (error) {
     // No second run is the same, so all there is to know has to be told now.

@@ -9,6 +9,7 @@ import { accountName, type Books, type KeyView, units } from './books.ts'
 import { type Attempt, type History, windowOf } from './history.ts'
 import { keyOf, type LedgerCall } from './plan.ts'
 import { answerOf, answerOfView, type Refused, refusedOf } from './said.ts'
+import type { Times } from './times.ts'
 import { SCALE } from './wire.ts'
 
 /** An account while its events are put in order. */
@@ -56,13 +57,13 @@ interface Posted {
   change: bigint
 }
 
-export function eventsOf(history: History, books: Books): readonly Event[] {
+export function eventsOf(history: History, books: Books, times: Times): readonly Event[] {
   const moved = movedByKey(books)
   const events: Event[] = []
   for (const key of history.keys()) {
     const view = books.keys.get(key)
     assert.ok(view !== undefined, `${key} was answered, and is not known`)
-    events.push(...eventsOfKey(key, view, moved.get(key) ?? nothingMoved(), history, books))
+    events.push(...eventsOfKey(key, view, moved.get(key) ?? nothingMoved(), history, books, times))
     moved.delete(key)
   }
   assert.deepEqual([...moved.keys()], [], 'nothing moves but by a key that was used')
@@ -94,10 +95,17 @@ function movedByKey({ accounts }: Books): Map<string, Moved> {
   return moved
 }
 
-function eventsOfKey(key: string, view: KeyView, moved: Moved, history: History, books: Books): readonly Event[] {
+function eventsOfKey(
+  key: string,
+  view: KeyView,
+  moved: Moved,
+  history: History,
+  books: Books,
+  times: Times,
+): readonly Event[] {
   const [calls, reversals] = [history.of(key, 'calls'), history.of(key, 'reversals')]
   const events: Event[] = []
-  const own = view.type === 'reversal' ? null : ownEvent(view, calls, moved, books)
+  const own = view.type === 'reversal' ? null : ownEvent(view, calls, moved, books, times)
   if (own !== null) events.push(own)
   const before = own === null ? [] : [own]
   const isUndone = view.status === 'reversed' || view.status === 'cancelled'
@@ -110,13 +118,15 @@ function eventsOfKey(key: string, view: KeyView, moved: Moved, history: History,
     assert.ok(reversals.length > 0, `${key} is ${view.status}, and nobody asked for it`)
     const known = [...reversals.filter(({ said }) => said?.is === 'applied'), ...calls.filter(isReversed)]
     const { from, to } = windowOf(reversals, known)
+    const undoneAtMs = times.undone.get(key) ?? null
+    assert.ok(moved.undoneAtMs === null || moved.undoneAtMs === undoneAtMs, `${key} is taken back at one time`)
     events.push({
       call: { kind: 'reversal', key },
       kind: 'effect',
       answer: view.status,
       before: [...before, ...events.slice(before.length)],
       placings: view.status === 'cancelled' ? new Map() : undoing(key, view, own, moved, books),
-      atMs: moved.undoneAtMs,
+      atMs: undoneAtMs,
       from,
       to,
     })
@@ -146,19 +156,20 @@ function isOfAmount(call: LedgerCall, amount: string): boolean {
   return own === units(amount)
 }
 
-function ownEvent(view: KeyView, calls: readonly Attempt[], moved: Moved, books: Books): Event {
+function ownEvent(view: KeyView, calls: readonly Attempt[], moved: Moved, books: Books, times: Times): Event {
   const call = callThatCounts(view, calls)
   const known = calls.filter(attempt => attempt.said !== null && !isReversed(attempt))
   const { from, to } = windowOf(
     calls.filter(({ item }) => item.call === call),
     known,
   )
-  const atMs = view.applied_at === undefined ? null : Date.parse(view.applied_at)
+  const atMs = times.done.get(keyOf(call)) ?? assert.fail(`${keyOf(call)} has no time`)
+  assert.ok(view.applied_at === undefined || Date.parse(view.applied_at) === atMs, `${keyOf(call)} has one time`)
   const answer = answerOfView(view)
   const refused = view.problem === undefined ? null : refusedOf(view.problem)
   if (refused !== null) {
     const placings = lookingOf(call, refused, books)
-    return { call, kind: 'look', answer, before: [], placings, atMs: null, from, to }
+    return { call, kind: 'look', answer, before: [], placings, atMs, from, to }
   }
   assert.ok(moved.doneAtMs === null || moved.doneAtMs === atMs, `${keyOf(call)} has its entries at its own time`)
   return { call, kind: 'effect', answer, before: [], placings: doingOf(call, view, moved, books), atMs, from, to }

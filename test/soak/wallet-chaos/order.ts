@@ -8,61 +8,42 @@ import { type Books, units } from './books.ts'
 import type { Event, Placing, Standing, Undo } from './events.ts'
 
 export function inOrder(events: readonly Event[], { accounts, keys }: Books): readonly Event[] {
-  const chains = [...accounts.keys()].map(name => ({ name, own: events.filter(({ placings }) => placings.has(name)) }))
-  for (let round = 1; ; round++) {
-    narrow(events)
-    const orders = chains.map(({ name, own }) => new Chain(name, own, keys).order())
-    const found = merged(events, orders)
-    if (found.order !== null) return found.order
-    assert.ok(round < MOST_ROUNDS, found.why)
-    // Each account is in order by itself, but what is seen on one says when something was that another has as well.
-    const ends = orders.flatMap(endsIn)
-    for (const { event, to } of ends) event.to = Math.min(event.to, to)
-  }
+  const transactions = transactionsOf(events)
+  narrow(events, transactions)
+  const chains = [...accounts.keys()].map(name => {
+    const own = events.filter(({ placings }) => placings.has(name))
+    return new Chain(name, own, keys).order()
+  })
+  return merged(events, transactions, chains)
 }
 
-/** How often what the accounts say of one another is taken to all of them. */
-const MOST_ROUNDS = 6
-
-/**
- * What comes before what was answered early was itself early. Only of transactions: a refusal was put as early as it can be,
- * and may have to be later when more is known.
- */
-function endsIn(order: readonly Event[]): readonly { readonly event: Event; readonly to: number }[] {
-  let to = Number.POSITIVE_INFINITY
-  const ends = order.toReversed().map(event => {
-    to = Math.min(to, event.to)
-    return { event, to }
-  })
-  return ends.filter(({ event }) => event.atMs !== null)
+/** What has the same time has taken effect together; the earliest first. */
+function transactionsOf(events: readonly Event[]): readonly (readonly Event[])[] {
+  const byTime = Map.groupBy(
+    events.filter(({ atMs }) => atMs !== null),
+    ({ atMs }) => atMs ?? 0,
+  )
+  return [...byTime].toSorted(([one], [two]) => one - two).map(([, together]) => together)
 }
 
 /**
  * What was answered narrows the moments of others: a transaction is one moment for all that is in it, transactions take
  * effect in the order of their times, and no two have the same.
  */
-function narrow(events: readonly Event[]): void {
+function narrow(events: readonly Event[], transactions: readonly (readonly Event[])[]): void {
   for (const event of events) {
     for (const before of event.before) {
       before.to = Math.min(before.to, event.to)
       event.from = Math.max(event.from, before.from)
     }
   }
-  const byTime = [
-    ...Map.groupBy(
-      events.filter(({ atMs }) => atMs !== null),
-      ({ atMs }) => atMs ?? 0,
-    ),
-  ]
-    .toSorted(([one], [two]) => one - two)
-    .map(([, together]) => together)
   let from = 0
-  for (const together of byTime) {
+  for (const together of transactions) {
     from = Math.max(from, ...together.map(event => event.from))
     for (const event of together) event.from = from
   }
   let to = Number.POSITIVE_INFINITY
-  for (const together of byTime.toReversed()) {
+  for (const together of transactions.toReversed()) {
     to = Math.min(to, ...together.map(event => event.to))
     for (const event of together) event.to = to
   }
@@ -220,13 +201,12 @@ class Chain {
   }
 }
 
-interface Merged {
-  readonly order: readonly Event[] | null
-  readonly why: string
-}
-
-/** One order that has those of all accounts and keys, and what was answered before what was sent later. */
-function merged(events: readonly Event[], chains: readonly (readonly Event[])[]): Merged {
+/** One order that has those of all accounts and keys, that of the transactions, and what was answered before what was sent later. */
+function merged(
+  events: readonly Event[],
+  transactions: readonly (readonly Event[])[],
+  chains: readonly (readonly Event[])[],
+): readonly Event[] {
   const after = new Map<Event, Event[]>(events.map(event => [event, []]))
   const missing = new Map<Event, number>(events.map(event => [event, 0]))
   const link = (one: Event | undefined, two: Event): void => {
@@ -236,10 +216,11 @@ function merged(events: readonly Event[], chains: readonly (readonly Event[])[])
   }
   for (const event of events) for (const before of event.before) link(before, event)
   for (const chain of chains) for (const [at, event] of chain.entries()) link(chain[at - 1], event)
-  const sorted = sortedBy(events, missing, after, () => 0)
-  if (sorted.length < events.length) {
-    return { order: null, why: `the orders of the accounts contradict one another: ${circleOf(missing)}` }
+  for (const [at, together] of transactions.entries()) {
+    for (const before of transactions[at - 1] ?? []) for (const event of together) link(before, event)
   }
+  const sorted = sortedBy(events, missing, after, () => 0)
+  assert.ok(sorted.length === events.length, `the orders of the accounts contradict one another: ${circleOf(missing)}`)
   // Who has to be before what ends early goes early; then nobody is placed before what was answered before it was sent.
   const ends = new Map<Event, number>()
   for (const event of sorted.toReversed()) {
@@ -249,10 +230,9 @@ function merged(events: readonly Event[], chains: readonly (readonly Event[])[])
   let from = 0
   for (const event of order) {
     from = Math.max(from, event.from)
-    if (event.to < from)
-      return { order: null, why: `the order of the accounts is not that of the calls: ${textOf(event)}` }
+    assert.ok(from <= event.to, `the order of the accounts is not that of the calls: ${textOf(event)}`)
   }
-  return { order, why: '' }
+  return order
 }
 
 function circleOf(missing: ReadonlyMap<Event, number>): string {
