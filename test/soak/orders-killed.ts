@@ -10,7 +10,7 @@ import { uuid } from '../support/wallet-rig.ts'
 export interface OrdersKilledOptions {
   readonly kills: number
   readonly clients: number
-  /** Of the time between two kills. */
+  /** From when enough orders have come in to the next kill. */
   readonly longestMs: number
   readonly seed: number
 }
@@ -42,6 +42,7 @@ interface Placed {
   readonly trades: readonly { readonly id: string }[]
 }
 
+const ORDERS_BETWEEN_KILLS = 20
 const USERS = Array.from({ length: 12 }, (_, at) => uuid('d', at))
 const SYMBOL = 'BTC/USDT'
 const SYMBOL_IN_PATH = 'BTC-USDT'
@@ -61,14 +62,14 @@ export async function ordersKilled(shop: Workshop, options: OrdersKilledOptions)
   const loads = Array.from({ length: clients }, (_, client) => load(client))
 
   for (let kill = 0; kill < kills; kill++) {
-    await delay(100 + random() * longestMs)
+    await ordersComeIn()
     const running: UpServer = server ?? (await until('a server', async () => server))
     running.signal('SIGKILL')
     await running.ended
     server = null
     server = await shop.up(['--data-dir', shop.path(dataDir)])
   }
-  await delay(500)
+  await ordersComeIn()
   isOver = true
   await Promise.all(loads)
   assert.ok(server !== null)
@@ -88,6 +89,13 @@ export async function ordersKilled(shop: Workshop, options: OrdersKilledOptions)
     unanswered,
     taken_unanswered: takenUnanswered,
     ...found,
+  }
+
+  /** Some of them, however slow the machine is, and then until a moment that nobody has chosen. */
+  async function ordersComeIn(): Promise<void> {
+    const enough = sent.length + ORDERS_BETWEEN_KILLS
+    await until('orders come in', async () => sent.length >= enough)
+    await delay(random() * longestMs)
   }
 
   /** A client that sends one order after the other, and asks what became of those it got no answer for. */
