@@ -115,9 +115,12 @@ export interface HoldChange {
   readonly after: HoldRow
 }
 
-/** What is known by account. Two maps, not one with joined keys: making those costs more than everything done with them. */
+/**
+ * What is known by account. A map for each currency, not one with joined keys: making those costs more than everything done
+ * with them. Nor one for each user: they are many.
+ */
 export class AccountMap<Value> {
-  readonly #users = new Map<string, Map<string, Value>>()
+  readonly #currencies = new Map<string, Map<string, Value>>()
   #size = 0
 
   get size(): number {
@@ -125,26 +128,27 @@ export class AccountMap<Value> {
   }
 
   get(userId: string, currency: string): Value | undefined {
-    return this.#users.get(userId)?.get(currency)
+    return this.#currencies.get(currency)?.get(userId)
   }
 
   set(userId: string, currency: string, value: Value): void {
-    let currencies = this.#users.get(userId)
-    if (currencies === undefined) {
-      currencies = new Map()
-      this.#users.set(userId, currencies)
+    let users = this.#currencies.get(currency)
+    if (users === undefined) {
+      users = new Map()
+      this.#currencies.set(currency, users)
     }
-    if (!currencies.has(currency)) this.#size++
-    currencies.set(currency, value)
+    const sizeBefore = users.size
+    users.set(userId, value)
+    this.#size += users.size - sizeBefore
   }
 
   clear(): void {
-    this.#users.clear()
+    this.#currencies.clear()
     this.#size = 0
   }
 
   values(): readonly Value[] {
-    return [...this.#users.values()].flatMap(currencies => [...currencies.values()])
+    return [...this.#currencies.values()].flatMap(users => [...users.values()])
   }
 }
 

@@ -35,7 +35,7 @@ export type LedgerState = Omit<LedgerView, 'remembersRefusals'>
 
 const NOTHING_SPARED: Spared = { isKnown: () => false, knownHold: () => undefined, keysAreNew: false }
 
-/** On a connection (inside a transaction) everything is locked, in sorted order; on the pool nothing is. */
+/** On a connection (inside a transaction) everything is locked, in sorted order; on the pool nothing is, and nothing sorted. */
 export async function readState(
   source: Connection | Database,
   { instruments, feeUserId }: StateOptions,
@@ -262,7 +262,7 @@ async function readLegsMoved(
   return legs
 }
 
-/** Those of the accounts that exist; in sorted order, so that transactions never lock crosswise. */
+/** Those of the accounts that exist; locked in sorted order, so that transactions never do so crosswise. */
 async function readAccounts(
   { source, instruments, lock }: Reading,
   accounts: readonly Account[],
@@ -281,8 +281,7 @@ async function readAccounts(
       select a.user_id, a.currency, a.balance, a.held, a.entry_count, a.may_overdraw
       from ledger_accounts a
       join unnest($1::uuid[], $2::text[]) as d (user_id, currency) using (user_id, currency)
-      order by a.user_id, a.currency
-      ${lock === '' ? '' : 'for update of a'}`,
+      ${lock === '' ? '' : 'order by a.user_id, a.currency for update of a'}`,
     values: [arrayOf(accounts.map(({ userId }) => userId)), arrayOf(accounts.map(({ currency }) => currency))],
   })
   const isFeeAccount = new Map(accounts.map(({ userId, mayOverdraw }) => [userId, mayOverdraw]))
