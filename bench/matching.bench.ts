@@ -12,11 +12,11 @@
 import { hash } from 'node:crypto'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
-import type { Market } from '../src/core/market.ts'
 import { bookRulesOf, createBook } from '../src/matching/book.ts'
 import type { Command, Side } from '../src/matching/commands.ts'
 import { createChance } from '../test/simulation/chance.ts'
 import { createNaiveBook } from '../test/support/naive-book.ts'
+import { BTC_USDT } from '../test/support/trades.ts'
 import { SEED } from './workload.ts'
 
 export interface MatchingBenchOptions {
@@ -45,30 +45,19 @@ export interface MatchingBenchResult {
   readonly engine_to_naive: number
 }
 
-const MARKET: Market = {
-  symbol: 'BTC/USDT',
-  base: { code: 'BTC', scale: 8 },
-  quote: { code: 'USDT', scale: 8 },
-  tickSize: '0.01',
-  lotSize: '0.00001',
-  minNotional: '0',
-  makerFee: '0.0005',
-  takerFee: '0.001',
-  rounding: null,
-}
 const MIDDLE = 5_000_000
 const SWEEPS = 5
 const selfTradePrevention = 'expire_taker'
 
 export function bench(options: MatchingBenchOptions): MatchingBenchResult {
   const commands = makeCommands(options)
-  const rules = bookRulesOf(MARKET)
+  const rules = bookRulesOf(BTC_USDT)
   // The engine as it runs in a server that has been up for a while, and not as it is compiled.
   run(createBook(rules), commands)
   const book = createBook(rules)
   const { perSecond, events, fills } = run(book, commands)
   const sweeps = Array.from({ length: SWEEPS }, () => sweep(options.level)).sort((one, other) => one - other)
-  const naive = run(createNaiveBook(MARKET), commands.slice(0, options.naiveCommands))
+  const naive = run(createNaiveBook(BTC_USDT), commands.slice(0, options.naiveCommands))
   const { orders } = book.state()
   return {
     bench: 'matching',
@@ -136,7 +125,7 @@ function run(
 
 /** How many milliseconds one market order takes that fills every order of a level. */
 function sweep(level: number): number {
-  const book = createBook(bookRulesOf(MARKET))
+  const book = createBook(bookRulesOf(BTC_USDT))
   const resting = { type: 'limit', side: 'sell', ticks: MIDDLE, lots: 10, timeInForce: 'GTC', postOnly: false } as const
   for (let at = 0; at < level; at++) {
     book.apply({ ...resting, orderId: `order ${at}`, userId: `user ${at}`, selfTradePrevention })

@@ -1,20 +1,11 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { BTC_USDT } from '../../test/support/trades.ts'
 import type { Market } from './market.ts'
 import { divideRounded, type Rounding } from './money.ts'
 import { highestNotional, mostLotsWithin, notionalOfLots, notionalRuleOf } from './notional.ts'
 
-const MARKET: Market = {
-  symbol: 'BTC/USDT',
-  base: { code: 'BTC', scale: 8 },
-  quote: { code: 'USDT', scale: 8 },
-  tickSize: '0.01',
-  lotSize: '0.00001',
-  minNotional: '0',
-  makerFee: '0',
-  takerFee: '0',
-  rounding: null,
-}
+const MARKET: Market = { ...BTC_USDT, makerFee: '0', takerFee: '0' }
 
 /** A lot at one tick is worth `lot` / 1000 of a unit, rounded. */
 const rounding = (rule: Rounding, lot = '0.001'): Market => ({

@@ -1,21 +1,12 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { BTC_USDT } from '../../test/support/trades.ts'
 import { feeOf } from './fees.ts'
 import type { Market } from './market.ts'
 import { formatDecimal } from './money.ts'
 import { chargeFee, highestFee, NO_FEES, notionalPaidBy } from './order-fees.ts'
 
-const MARKET: Market = {
-  symbol: 'BTC/USDT',
-  base: { code: 'BTC', scale: 8 },
-  quote: { code: 'USDT', scale: 8 },
-  tickSize: '0.01',
-  lotSize: '0.00001',
-  minNotional: '0',
-  makerFee: '-0.0005',
-  takerFee: '0.001',
-  rounding: null,
-}
+const MARKET: Market = { ...BTC_USDT, makerFee: '-0.0005' }
 
 const notionals = fc.bigInt({ min: 0n, max: 10n ** 24n })
 const rateUnits = fc.bigInt({ min: -(10n ** 18n) + 1n, max: 10n ** 18n - 1n })

@@ -1,17 +1,15 @@
 import { describe, expect, test } from 'vitest'
+import { BTC_USDT } from '../../test/support/trades.ts'
 import type { Market } from '../core/market.ts'
 import { type OrderInput, priceText, quantityText, readLots, readOrder } from './order-rules.ts'
 
 const MARKET: Market = {
-  symbol: 'BTC/USDT',
-  base: { code: 'BTC', scale: 8 },
-  quote: { code: 'USDT', scale: 8 },
+  ...BTC_USDT,
   tickSize: '0.05',
   lotSize: '0.0002',
   minNotional: '10',
   makerFee: '0',
   takerFee: '0',
-  rounding: null,
 }
 
 const LIMIT: OrderInput = {

@@ -1,19 +1,10 @@
 import { expect, test } from 'vitest'
+import { BTC_USDT } from '../../test/support/trades.ts'
 import type { Market } from '../core/market.ts'
 import { createCast } from './cast.ts'
 import { createStakes } from './stakes.ts'
 
-const MARKET: Market = {
-  symbol: 'BTC/USDT',
-  base: { code: 'BTC', scale: 8 },
-  quote: { code: 'USDT', scale: 2 },
-  tickSize: '0.01',
-  lotSize: '0.00001',
-  minNotional: '0',
-  makerFee: '0',
-  takerFee: '0.001',
-  rounding: 'half_even',
-}
+const MARKET: Market = { ...BTC_USDT, quote: { code: 'USDT', scale: 2 }, makerFee: '0', rounding: 'half_even' }
 
 const cast = createCast({ seed: 1, users: 2, market: 'BTC/USDT' })
 
