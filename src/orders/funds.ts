@@ -27,6 +27,8 @@ export interface Claim {
   readonly hold: string | null
   /** What is set aside. */
   readonly amount: bigint
+  /** The wallet said that the user has not so much; where funds are reserved on our side only `confirm` tells. */
+  readonly isShort: boolean
   /**
    * In the step of the matching, when nothing else moves: so much is set aside, or it is said why not. Asked for what is
    * set aside already it answers at once.

@@ -103,6 +103,9 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
       get amount() {
         return amount
       },
+      get isShort() {
+        return placed !== null && placed !== 'placed' && placed.code === 'INSUFFICIENT_BALANCE'
+      },
       confirm(wanted) {
         if (wanted <= amount) return null
         // Less was refused already: it need not be asked again while the book waits.

@@ -10,7 +10,7 @@ import type { RejectionCode } from '../matching/events.ts'
 import type { OrderFault } from '../matching/order-rules.ts'
 import type { OrderStore } from '../store/order-store.ts'
 import type { StoredTrade } from '../store/store.ts'
-import { acceptOrder, type NewOrder } from './accept.ts'
+import { acceptOrder, type NewOrder, termsOf } from './accept.ts'
 import type { Claim, FundsRefusal } from './funds.ts'
 import type { Session } from './session.ts'
 
@@ -56,8 +56,10 @@ interface Asked {
   readonly index: number
   readonly terms: OrderTerms
   readonly command: NamelessOrder
-  done(): void
 }
+
+/** Of a call, in its order. */
+type Answers = (PlaceAnswer | null)[]
 
 const LOOKUPS_PER_BATCH = 1000
 
@@ -65,42 +67,34 @@ export function createPlacing(options: PlacingOptions): Placing {
   const { store, log, link, legOrder, leading, lose, perform } = options
   /** Client order ids that are on their way, by user: whoever repeats one waits for the first. */
   const underWay = new Map<string, Promise<unknown>>()
-  const lookups = createBatcher<OrderTerms, Order | null>(lookUp, LOOKUPS_PER_BATCH, { count: 2 })
+  const lookups = createBatcher<NewOrder, Order | null>(lookUp, LOOKUPS_PER_BATCH, { count: 2 })
   let refusedForFunds = 0
 
   async function place(orders: readonly NewOrder[]): Promise<readonly PlaceAnswer[]> {
+    const answers: PlaceAnswer[] = []
+    while (answers.length < orders.length) answers.push(...(await placeNext(orders.slice(answers.length))))
+    return answers
+  }
+
+  /** The first of the orders: up to one whose client order id is on its way, be it with one before it. */
+  async function placeNext(orders: readonly NewOrder[]): Promise<readonly PlaceAnswer[]> {
+    const [first] = orders
+    for (let before = underWayOf(first); before !== undefined; before = underWayOf(first)) await before
     const current = leading()
-    // Of a client order id that comes twice in one call the second waits for the first, and the ones between do not.
-    const waits: Promise<unknown>[] = []
-    const answers = new Array<PlaceAnswer | null>(orders.length).fill(null)
-    const asked: Asked[] = []
-    const repeated: number[] = []
-    for (const [index, order] of orders.entries()) {
-      const key = order.clientOrderId === null ? null : `${order.userId} ${order.clientOrderId}`
-      const before = key === null ? undefined : underWay.get(key)
-      if (before !== undefined) {
-        repeated.push(index)
-        waits.push(before)
-        continue
+    const next: NewOrder[] = []
+    const keys: string[] = []
+    const done = Promise.withResolvers<void>()
+    for (const order of orders) {
+      if (underWayOf(order) !== undefined) break
+      const key = keyOf(order)
+      if (key !== null) {
+        keys.push(key)
+        underWay.set(key, done.promise)
       }
-      const read = readNew(current, order)
-      if ('refusal' in read) {
-        answers[index] = read
-        continue
-      }
-      const done = Promise.withResolvers<void>()
-      if (key !== null) underWay.set(key, done.promise)
-      asked.push({
-        ...read,
-        index,
-        done: () => {
-          if (key !== null) underWay.delete(key)
-          done.resolve()
-        },
-      })
+      next.push(order)
     }
     try {
-      await placeAll(current, asked, answers)
+      return await placeAll(current, next)
     } catch (error) {
       if (error instanceof DeskUnavailableError) throw error
       // Holds may have been placed that nobody knows of; whoever opens the books takes them back.
@@ -108,13 +102,36 @@ export function createPlacing(options: PlacingOptions): Placing {
       lose(current, 'orders could not be taken')
       throw new DeskUnavailableError(UNKNOWN)
     } finally {
-      for (const each of asked) each.done()
+      for (const key of keys) underWay.delete(key)
+      done.resolve()
     }
-    if (repeated.length > 0) {
-      await Promise.allSettled(waits)
-      const again = await place(repeated.map(index => orders[index] as NewOrder))
-      for (const [at, index] of repeated.entries()) answers[index] = again[at] as PlaceAnswer
+  }
+
+  function underWayOf(order: NewOrder | undefined): Promise<unknown> | undefined {
+    const key = order === undefined ? null : keyOf(order)
+    return key === null ? undefined : underWay.get(key)
+  }
+
+  /** One that was accepted before is answered so, whatever its market takes by now. */
+  async function placeAll(current: Session, orders: readonly NewOrder[]): Promise<readonly PlaceAnswer[]> {
+    const known = await Promise.all(
+      orders.map(async order => (order.clientOrderId === null ? null : await lookups.add(order))),
+    )
+    const answers: Answers = new Array(orders.length).fill(null)
+    const fresh: Asked[] = []
+    for (const [index, order] of orders.entries()) {
+      if ((known[index] ?? null) !== null) continue
+      const read = readNew(current, order)
+      if ('refusal' in read) answers[index] = read
+      else fresh.push({ ...read, index })
     }
+    await Promise.all([
+      ...orders.map(async (order, index) => {
+        const before = known[index] ?? null
+        if (before !== null) answers[index] = await answerKnown(current, before, order)
+      }),
+      enterAll(current, fresh, answers),
+    ])
     return answers as readonly PlaceAnswer[]
   }
 
@@ -129,38 +146,54 @@ export function createPlacing(options: PlacingOptions): Placing {
     return 'fault' in accepted ? { refusal: accepted.fault } : accepted
   }
 
-  async function placeAll(current: Session, asked: readonly Asked[], answers: (PlaceAnswer | null)[]): Promise<void> {
-    const isKnown = await Promise.all(
-      asked.map(async ({ terms }) => (terms.clientOrderId === null ? null : await lookups.add(terms))),
-    )
-    const fresh = asked.filter((_, at) => isKnown[at] === null)
-    const claims = await current.funds.claim(fresh.map(({ terms, command }) => current.askOf(terms, command)))
-    await Promise.all([
-      ...asked.map(async (each, at) => {
-        const before = isKnown[at] ?? null
-        if (before !== null) answers[each.index] = await answerKnown(before, each.terms)
-      }),
-      ...fresh.map(async (each, at) => {
-        answers[each.index] = await enter(current, each, claims[at] as Claim)
-      }),
-    ])
-  }
-
-  async function lookUp(terms: readonly OrderTerms[]): Promise<readonly (Order | null)[]> {
-    const pairs = terms.map(({ userId, clientOrderId }) => ({ userId, clientOrderId: clientOrderId ?? '' }))
+  async function lookUp(orders: readonly NewOrder[]): Promise<readonly (Order | null)[]> {
+    const pairs = orders.map(({ userId, clientOrderId }) => ({ userId, clientOrderId: clientOrderId ?? '' }))
     const found = new Map<string, Order>()
     for (const order of await store.byClientOrderIds(pairs)) found.set(`${order.userId} ${order.clientOrderId}`, order)
-    return pairs.map(({ userId, clientOrderId }) => found.get(`${userId} ${clientOrderId}`) ?? null)
+    return orders.map(order => found.get(keyOf(order) ?? '') ?? null)
   }
 
-  async function answerKnown(order: Order, given: OrderTerms): Promise<PlaceAnswer> {
-    if (!isSameOrder(order, given)) {
+  async function answerKnown(current: Session, order: Order, given: NewOrder): Promise<PlaceAnswer> {
+    const desk = current.market(order.symbol)
+    if (desk === null) return refused('UNKNOWN_SYMBOL', `no market ${order.symbol} is configured any more`)
+    const terms = termsOf(given, desk.market)
+    if (terms === null || !isSameOrder(order, terms)) {
       return refused(
         'CLIENT_ORDER_ID_REUSED',
         `order ${order.id} was accepted under this client_order_id, and is another`,
       )
     }
     return { order, trades: await store.tradesTaken(order), isNew: false }
+  }
+
+  /**
+   * All at once, as far as each has its funds. One that has not, behind one of the same user that has, waits until that is
+   * matched: what it gave back, since it left the book or was filled for less, is asked for first.
+   */
+  async function enterAll(current: Session, asked: readonly Asked[], answers: Answers): Promise<void> {
+    const claimsOf = (some: readonly Asked[]): Promise<readonly Claim[]> =>
+      current.funds.claim(some.map(({ terms, command }) => current.askOf(terms, command)))
+    const turns = (await claimsOf(asked)).map((claim, at) => ({ ...(asked[at] as Asked), claim }))
+    /** Users that may have got something back since their claims were made. */
+    const freed = new Set<string>()
+    for (let from = 0, to = 0; from < turns.length; from = to) {
+      const first = turns[from] as (typeof turns)[number]
+      if (first.claim.isShort && freed.has(first.terms.userId)) {
+        const again = turns.slice(from).filter(({ terms }) => freed.has(terms.userId))
+        for (const { claim } of again) claim.giveUp()
+        const claims = await claimsOf(again)
+        for (const [at, turn] of again.entries()) turn.claim = claims[at] as Claim
+        freed.clear()
+      }
+      to = endOfTurns(turns, from, freed)
+      await Promise.all(
+        turns.slice(from, to).map(async turn => {
+          const answer = await enter(current, turn, turn.claim)
+          answers[turn.index] = answer
+          if (mayHaveFreed(answer)) freed.add(turn.terms.userId)
+        }),
+      )
+    }
   }
 
   /** Into the book, when its turn comes. */
@@ -210,6 +243,31 @@ export function createPlacing(options: PlacingOptions): Placing {
   }
 
   return { place, refusedForFunds: () => refusedForFunds }
+}
+
+function keyOf({ userId, clientOrderId }: NewOrder): string | null {
+  return clientOrderId === null ? null : `${userId} ${clientOrderId}`
+}
+
+/** From one on, those that need not wait for one another: the first is not asked. */
+function endOfTurns(
+  turns: readonly { readonly terms: OrderTerms; readonly claim: Claim }[],
+  from: number,
+  freed: ReadonlySet<string>,
+): number {
+  const users = new Set(freed)
+  for (let at = from; at < turns.length; at++) {
+    const { terms, claim } = turns[at] as (typeof turns)[number]
+    if (!claim.isShort) users.add(terms.userId)
+    else if (at > from && users.has(terms.userId)) return at
+  }
+  return turns.length
+}
+
+/** Whether some of what was set aside for it, at the wallet, is free again. */
+function mayHaveFreed(answer: PlaceAnswer): boolean {
+  if ('refusal' in answer) return answer.refusal.code !== 'INSUFFICIENT_BALANCE'
+  return answer.order.status !== 'open' || answer.trades.length > 0
 }
 
 function refused(

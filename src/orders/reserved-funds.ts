@@ -77,6 +77,7 @@ export function createReservedFunds({ wallet, store, log, newId, open }: Reserve
       get amount() {
         return claim.amount
       },
+      isShort: false,
       confirm(wanted) {
         const why = wanted === 0n ? null : refusal(wanted)
         if (why !== null) return why

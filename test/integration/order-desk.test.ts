@@ -199,6 +199,52 @@ describe('a client order id', () => {
     expect(again.order).toMatchObject({ id: first.order.id, status: 'filled' })
     expect(again.trades.map(({ trade }) => trade.id)).toEqual(first.trades.map(({ trade }) => trade.id))
   })
+
+  test('answers its order whatever the market takes by now, and other content with that alone', async () => {
+    const { desk, place, placed } = await funded()
+    const mine = purchase({ clientOrderId: 'mine' })
+    const first = await placed(mine)
+    await desk.setHalted('BTC/USDT', true)
+    expect(await placed(mine)).toMatchObject({ isNew: false, order: { id: first.order.id } })
+    for (const change of [{ price: '0.001' }, { quantity: '0.000000000001' }, { symbol: 'X/Y' }, { price: '-1' }]) {
+      expect(await place({ ...mine, ...change })).toMatchObject({ refusal: { code: 'CLIENT_ORDER_ID_REUSED' } })
+    }
+    expect(await place({ ...mine, clientOrderId: 'new' })).toMatchObject({ refusal: { code: 'MARKET_HALTED' } })
+  })
+})
+
+describe('orders of one call are taken in their order', () => {
+  const user = '00000000-0000-4000-8000-0000000000f1'
+  const mine = (change: Parameters<typeof purchase>[0] = {}) => purchase({ userId: user, price: '100', ...change })
+
+  test.each([
+    ['an IOC that expires', mine({ timeInForce: 'IOC' }), { order: { status: 'expired' } }],
+    ['a FOK that expires', mine({ timeInForce: 'FOK' }), { order: { status: 'expired' } }],
+    ['a post-only that would cross', mine({ price: '120', postOnly: true, quantity: '0.8' }), { refusal: {} }],
+    ['one that is filled for less', mine({ price: '120', quantity: '0.5' }), { order: { status: 'filled' } }],
+  ])('what %s gives back is there for the next', async (_, before, answer) => {
+    const { desk, fund, placed, atRest } = await funded()
+    await fund(user, 'USDT', '100.1')
+    await placed(sale({ price: '110', quantity: '0.5' }))
+    const rest = mine({ quantity: '0.4' })
+    const answers = await desk.place([before, rest, mine(), purchase({ price: '90' }), mine({ quantity: '0.01' })])
+    const want = [answer, { order: { status: 'open' } }, { refusal: { code: 'INSUFFICIENT_BALANCE' } }]
+    expect(answers).toMatchObject([...want, { order: { status: 'open' } }, { order: { status: 'open' } }])
+    await atRest()
+  })
+
+  test('also where some of them are of one client order id', async () => {
+    const { desk, fund } = await funded()
+    await fund(user, 'USDT', '100.1')
+    const named = mine({ clientOrderId: 'mine' })
+    const answers = await desk.place([{ ...named, price: '5000' }, named, sale({ price: '100' }), named])
+    expect(answers).toMatchObject([
+      { refusal: { code: 'INSUFFICIENT_BALANCE' } },
+      { isNew: true, order: { status: 'open' } },
+      { isNew: true, order: { status: 'filled' } },
+      { isNew: false, order: { status: 'filled' } },
+    ])
+  })
 })
 
 describe('the books', () => {
