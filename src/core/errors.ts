@@ -117,7 +117,7 @@ const WALLET = {
   IDEMPOTENCY_KEY_REUSED: {
     title: 'The key was used before for something else',
     action:
-      'Of a settlement: its key has moved other money. Nothing more happens by itself; compare the entries of the key with the trade, and resolve the letter by hand.',
+      'Of a settlement: its key has moved other money. Nothing more happens by itself, nor by a retry; compare the entries of the key with the trade, and resolve the letter by hand.',
   },
   IN_PROGRESS: {
     title: 'The first call with this key is still under way',

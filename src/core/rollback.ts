@@ -15,6 +15,8 @@ import {
   withStep,
 } from './steps.ts'
 
+const KEY_REUSED = 'IDEMPOTENCY_KEY_REUSED'
+
 /** The decision to go backward is stored before the first undo; from then on no leg of this epoch is applied. */
 export function turn(settlement: Settlement, index: number, retryAfterMs: number | null, context: Context): Next {
   const failure = stepAt(settlement, index).lastError
@@ -51,6 +53,9 @@ export function takeBack(settlement: Settlement, context: Context): Next {
   }
   const index = settlement.steps.findLastIndex(mayBeApplied)
   if (index === -1) return rolledBack(settlement, context)
+  const { state, lastError } = stepAt(settlement, index)
+  // Under its key somebody else's money has moved, which is not ours to take back, whoever asks for it.
+  if (state === 'unanswered' && lastError?.code === KEY_REUSED) return hold(settlement, plan, index, lastError)
   if (plan.undo === 'reversal') return { settlement, effects: [{ type: 'undo', step: index, how: 'reversal' }] }
   if (plan.repeatable) return { settlement, effects: [{ type: 'undo', step: index, how: 'opposite' }] }
   const step = stepAt(settlement, index)

@@ -322,6 +322,35 @@ describe('F-2 a leg that fails', () => {
     expect(lines.slice(-3)).toEqual(['save', 'reverse t:0:buyer-debit', 'failed, rollback complete'])
   })
 
+  test('a refusal that spends no key leaves the doubt, which a reversal ends', () => {
+    const malformed: Answer = { outcome: 'refused', ...known('INVALID_REQUEST') }
+    const { lines, settlement } = tell(withReversals(TWO), ['applied', 'lost', malformed, 'applied', 'applied'])
+    expect(lines.slice(-4)).toEqual([
+      'save',
+      'reverse t:0:buyer-credit',
+      'reverse t:0:buyer-debit',
+      'failed, rollback complete',
+    ])
+    expect(settlement.failure).toMatchObject({ step: 'buyer-credit', code: 'INVALID_REQUEST' })
+    expect(tell(ATOMIC, ['lost', malformed, 'applied']).lines.slice(-3)).toEqual([
+      'save',
+      'reverse t:0',
+      'failed, rollback complete',
+    ])
+    // Nobody is in doubt of what was asked for once.
+    expect(tell(ATOMIC, [malformed]).lines).toEqual(['apply t:0', 'failed, rollback not_needed'])
+    // Nor is it a fee's new key that may be used then, which would collect it twice.
+    const fee = tell(withReversals(TWO_AND_FEE), [
+      'applied',
+      'applied',
+      'lost',
+      ...times(3, malformed),
+      'requeue',
+      'applied',
+    ])
+    expect(fee.lines.slice(-2)).toEqual(['apply t:0:fee', 'settled'])
+  })
+
   test('trap 12: a seller who lacks the asset is found before anybody is credited, when debits come first', () => {
     const { lines } = tell(withReversals(DEBITS_FIRST), ['applied', 'refused', 'applied'])
     expect(lines.join()).not.toContain('credit')
@@ -329,6 +358,18 @@ describe('F-2 a leg that fails', () => {
 })
 
 describe('S-3 the way back', () => {
+  test('what moved under a key of somebody else is not ours to take back, whoever asks for it', () => {
+    for (const [settles, script] of [
+      [withReversals(TWO), ['applied', 'fault', 'requeue']],
+      [ATOMIC, ['fault', 'requeue']],
+    ] as const) {
+      const { settlement } = tell(settles, script)
+      const after = tell(settles, [], settlement, { type: 'due' })
+      expect(after.lines.join()).not.toContain('reverse')
+      expect(after.settlement).toMatchObject({ phase: 'parked', rollback: 'incomplete', held: true })
+    }
+  })
+
   const TURNED: readonly Word[] = ['applied', 'applied', 'refused']
   const THREE: readonly LegName[] = ['buyer-debit', 'buyer-credit', 'seller-debit']
 

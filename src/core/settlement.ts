@@ -258,8 +258,8 @@ function forwardAnswered(settlement: Settlement, event: Answered, context: Conte
       return hold(learnt, plan, event.step, failureOf(plan, event.step, answer))
     case 'refused':
       if (step.state === 'refused') return turn(neverSentAfter(learnt, event.step), event.step, null, context)
-      // Not believed, and no retry left to ask again: the way back asks, from the beginning.
-      if (isUsedUp(step, policy)) {
+      // Not believed, and a reversal ends the doubt; or no retry is left to ask again: the way back asks, from the beginning.
+      if (plan.undo === 'reversal' || isUsedUp(step, policy)) {
         return turn(withStep(learnt, event.step, { refusals: 0 }), event.step, null, context)
       }
       return wait(learnt, now + backoffMs(policy, policy.retryBackoffMs, step.refusals, event.random, null))

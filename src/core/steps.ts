@@ -52,8 +52,7 @@ export function learn(settlement: Settlement, { step: index, answer }: Answered,
   switch (answer.outcome) {
     case 'refused': {
       const refusals = step.refusals + 1
-      // Where refusals are not remembered, a delayed duplicate could still be applied: one more, later, is asked for.
-      const isBelieved = plan.undo === 'reversal' || !step.inDoubt || !plan.repeatable || refusals > 1
+      const isBelieved = !step.inDoubt || !plan.repeatable || isForGood(answer.code, refusals, plan)
       if (!isBelieved) return withStep(settlement, index, { state: 'unanswered', attempts, refusals, lastError })
       return withStep(settlement, index, { state: 'refused', inDoubt: false, attempts, refusals, lastError })
     }
@@ -75,6 +74,17 @@ export function learn(settlement: Settlement, { step: index, answer }: Answered,
       })
   }
 }
+
+/**
+ * Whether no call under the key that is still on its way can be applied any more. Where keys are spent by refusals, by those
+ * alone: what was wrong with a request says nothing of the one before it. Elsewhere one more refusal, later, is asked for.
+ */
+function isForGood(code: string, refusals: number, { undo }: Plan): boolean {
+  return undo === 'reversal' ? SPENDS_KEY.has(code) : refusals > 1
+}
+
+/** Remembered by the wallet (wallet-protocol.md, "Common to all calls"). */
+const SPENDS_KEY: ReadonlySet<string> = new Set(['INSUFFICIENT_BALANCE', 'UNKNOWN_CURRENCY', 'REVERSED'])
 
 /** The attempt and all of its retries are spent. */
 export function isUsedUp(step: Step, policy: RetryPolicy): boolean {
