@@ -130,9 +130,13 @@ export async function prepareSettlement(options: SettlementOptions): Promise<Pre
   await migrate(database, 'store')
   await migrate(database, 'ledger')
   await migrate(database, 'access')
-  const instruments = await openInstruments(database, {
-    assets: config.assets,
-    markets: config.markets,
+  const configured = { assets: config.assets, markets: config.markets }
+  const instruments = await openInstruments(database, configured, ({ code, scale }, stored) => {
+    const places = { currency: code, scale, stored_scale: stored.scale }
+    log.error(
+      places,
+      `another process has given ${code} more places: restart this one, which can not read such amounts`,
+    )
   })
   const clock = systemClock()
   const store = createStore(database, instruments)

@@ -7,7 +7,10 @@ import { type Connection, type Database, transaction } from '../db.ts'
 export interface InstrumentStore extends Instruments {
   /** Only while nothing is in work: an asset's scale may grow, and amounts in hand are in units of the one before. */
   add(assets: readonly Asset[], markets: readonly Market[]): Promise<void>
-  /** Puts in force what other processes have added since. */
+  /**
+   * Puts in force what other processes have added since, but for assets that have more places by now, and markets of them:
+   * amounts in hand are in units of before. Of those `onGrown` is told, once each; rows with such amounts are not read.
+   */
   refresh(): Promise<void>
 }
 
@@ -18,6 +21,7 @@ export interface InstrumentStore extends Instruments {
 export async function openInstruments(
   database: Database,
   configured: { readonly assets: readonly Asset[]; readonly markets: readonly Market[] },
+  onGrown: (asset: Asset, stored: Asset) => void = () => {},
 ): Promise<InstrumentStore> {
   const assets = new Map<string, Asset>()
   const markets = new Map<string, Market>()
@@ -29,13 +33,27 @@ export async function openInstruments(
     await load(database, assets, markets)
   }
   await add(configured.assets, configured.markets)
-  return { assets, markets, add, refresh: () => load(database, assets, markets) }
+  const grown = new Set<string>()
+  async function refresh(): Promise<void> {
+    const stored = { assets: new Map<string, Asset>(), markets: new Map<string, Market>() }
+    await load(database, stored.assets, stored.markets)
+    const isAsItWas = ({ code, scale }: Asset): boolean => (assets.get(code)?.scale ?? scale) === scale
+    for (const asset of stored.assets.values()) {
+      const known = assets.get(asset.code)
+      if (known === undefined) assets.set(asset.code, asset)
+      else if (!isAsItWas(asset) && !grown.has(asset.code)) {
+        grown.add(asset.code)
+        onGrown(known, asset)
+      }
+    }
+    for (const market of stored.markets.values()) {
+      if (isAsItWas(market.base) && isAsItWas(market.quote)) markets.set(market.symbol, market)
+    }
+  }
+  return { assets, markets, add, refresh }
 }
 
-/**
- * Reads rows as they stand; where one is of a market or has places that another process has added since, once more with
- * what the database knows by now. A claim that could not read one of its rows would hold all of them for nothing.
- */
+/** Reads rows as they stand; where one is of a market that another process has added since, once more with what the database knows by now. */
 export async function readRows<Row, Read>(
   instruments: InstrumentStore,
   rows: readonly Row[],
@@ -46,6 +64,28 @@ export async function readRows<Row, Read>(
   } catch {
     await instruments.refresh()
     return rows.map(row => read(row, instruments))
+  }
+}
+
+/**
+ * The same, without those that this process can't read: a claim that gave none because of one would hold all of them for
+ * nothing. Those left out are another process's once their lease has run out.
+ */
+export async function readableRows<Row, Read>(
+  instruments: InstrumentStore,
+  rows: readonly Row[],
+  read: (row: Row, instruments: Instruments) => Read,
+): Promise<readonly Read[]> {
+  try {
+    return await readRows(instruments, rows, read)
+  } catch {
+    return rows.flatMap(row => {
+      try {
+        return [read(row, instruments)]
+      } catch {
+        return []
+      }
+    })
   }
 }
 

@@ -1,6 +1,6 @@
 import { type Connection, type Database, plainArrayOf, transaction } from '../db.ts'
 import { addCounts } from './counts.ts'
-import { type InstrumentStore, readRows } from './instruments.ts'
+import { type InstrumentStore, readableRows } from './instruments.ts'
 import { type ClaimedRow, claimedOf } from './rows.ts'
 import type { Claimed, Lease, SettlementRecord } from './store.ts'
 import { TRADE_COLUMNS } from './trades.ts'
@@ -43,7 +43,7 @@ export async function claimDue(
     text: CLAIM,
     values: [new Date(nowMs), limit, lease.owner, new Date(lease.untilMs)],
   })
-  return await readRows(instruments, rows, claimedOf)
+  return await readableRows(instruments, rows, claimedOf)
 }
 
 /** The good end, which is nearly all of them: nothing but what can't be derived. */

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Market } from '../../src/core/market.ts'
+import type { Trade } from '../../src/core/trade.ts'
 import { migrate } from '../../src/migrate.ts'
 import { type InstrumentStore, openInstruments } from '../../src/store/instruments.ts'
 import { createMemoryStore, type QueueEntry, type StoredLetter } from '../../src/store/memory-store.ts'
@@ -67,30 +69,44 @@ const NOW = 1_700_000_100_000
 
 describe('many processes on one store', () => {
   const DOGE_USDT = { ...BTC_USDT, symbol: 'DOGE/USDT', base: { code: 'DOGE', scale: 8 } }
-  /** As another process added it since: its asset finer than this one knows. */
-  const FINE_ETH = { ...ETH_USDT, base: { code: 'ETH', scale: 12 } }
+  async function takenByAnother(market: Market, quantity: string): Promise<readonly [theirs: Trade, other: Trade]> {
+    const theirs = await openInstruments(db.database, { assets: [BTC_USDT.quote, market.base], markets: [market] })
+    const trade = makeTrade(
+      { symbol: market.symbol, quantity, price: '1000000', buyerFee: '0', sellerFee: '0' },
+      market,
+    )
+    const other = makeTrade()
+    const trades = [trade, other].map(each => ({ trade: each, isTimeGiven: true }))
+    const intake = { trades, rail: 'saga', legOrder: 'buyer-first', lease: null } as const
+    await createStore(db.database, theirs).recordTrades(intake, NOW)
+    return [trade, other]
+  }
 
-  test.each([
-    ['of a market', DOGE_USDT, '1'],
-    ['with more places than an asset had', FINE_ETH, '0.000000000001'],
-  ])(
-    'S-6 a trade %s that another process has added since is claimed and read all the same',
-    async (_, market, quantity) => {
-      const { store } = await emptyStore()
-      const theirs = await openInstruments(db.database, { assets: [BTC_USDT.quote, market.base], markets: [market] })
-      const trade = makeTrade(
-        { symbol: market.symbol, quantity, price: '1000000', buyerFee: '0', sellerFee: '0' },
-        market,
-      )
-      const other = makeTrade()
-      const trades = [trade, other].map(each => ({ trade: each, isTimeGiven: true }))
-      const intake = { trades, rail: 'saga', legOrder: 'buyer-first', lease: null } as const
-      await createStore(db.database, theirs).recordTrades(intake, NOW)
-      const claimed = await store.claim(lease, 10, NOW)
-      expect(new Set(claimed.map(each => each.trade.id))).toEqual(new Set([trade.id, other.id]))
-      expect((await store.trade(trade.id))?.trade).toEqual(trade)
-    },
-  )
+  test('S-6 a trade of a market that another process has added since is claimed and read all the same', async () => {
+    const { store } = await emptyStore()
+    const [trade, other] = await takenByAnother(DOGE_USDT, '1')
+    const claimed = await store.claim(lease, 10, NOW)
+    expect(new Set(claimed.map(each => each.trade.id))).toEqual(new Set([trade.id, other.id]))
+    expect((await store.trade(trade.id))?.trade).toEqual(trade)
+  })
+
+  test('an asset that has more places by now keeps its own here, since amounts in hand are in units of them', async () => {
+    const told: unknown[] = []
+    const eth = ETH_USDT.base
+    const own = await openInstruments(db.database, { assets: [eth], markets: [ETH_USDT] }, (...grown) =>
+      told.push(grown),
+    )
+    await emptyStore()
+    const fine = { ...ETH_USDT, base: { ...eth, scale: 12 } }
+    const [trade, other] = await takenByAnother(fine, '0.000000000001')
+    const store = createStore(db.database, own)
+    // What it can read it settles; the other is left to those that can.
+    expect((await store.claim(lease, 10, NOW)).map(each => each.trade.id)).toEqual([other.id])
+    await expect(store.trade(trade.id)).rejects.toThrow()
+    expect(own.assets.get('ETH')).toEqual(eth)
+    expect(own.markets.get(ETH_USDT.symbol)?.base).toEqual(eth)
+    expect(told).toEqual([[eth, fine.base]])
+  })
 })
 
 describe('what the tables refuse, whatever the code forgets', () => {
