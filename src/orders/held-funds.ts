@@ -69,6 +69,12 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
       ids.decided(id)
       return refusalOf(need, outcome)
     }
+    if (outcome?.outcome === 'fault') {
+      // Under its key somebody else's money has moved, which is not ours to take back.
+      log.error({ hold: id, code: outcome.code }, `funds can not be held: ${outcome.detail}`)
+      ids.decided(id)
+      return { code: 'UNAVAILABLE', detail: outcome.detail }
+    }
     takeBack(id)
     return { code: 'UNAVAILABLE', detail: outcome?.detail ?? 'the call to the wallet failed' }
   }
@@ -136,11 +142,16 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
 
   /** Of a hold without an order; what became of the call that placed it need not be known. */
   function takeBack(hold: string, done = () => ids.decided(hold)): void {
-    work.add(async () => {
+    const call = async (): Promise<Outcome> => {
       const outcome = await wallet.reverse(hold)
-      if (outcome.outcome === 'applied' || outcome.outcome === 'refused') done()
+      if (outcome.outcome === 'applied') done()
+      // Not remembered: the same reversal may succeed later. Until then the money of nobody's order stands aside.
+      if (outcome.outcome === 'refused' || outcome.outcome === 'fault') {
+        log.error({ hold, code: outcome.code }, `a hold without an order can not be taken back: ${outcome.detail}`)
+      }
       return outcome
-    }, `a hold without an order is not taken back yet: ${hold}`)
+    }
+    work.add(call, `a hold without an order is not taken back yet: ${hold}`, outcome => !isApplied(outcome))
   }
 
   function giveBack(release: HoldRelease): void {
@@ -149,7 +160,7 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
     releasing.add(key)
     const scale = instruments.assets.get(currency)?.scale ?? MAX_SCALE
     const amountAtto = amount === null ? null : amount * 10n ** BigInt(MAX_SCALE - scale)
-    work.add(async () => {
+    const call = async (): Promise<Outcome> => {
       const outcome = await wallet.release({ key, hold, amountAtto })
       if (outcome.outcome === 'applied') await released.add(key)
       if (outcome.outcome === 'refused' || outcome.outcome === 'fault') {
@@ -158,7 +169,8 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
       }
       if (outcome.outcome !== 'deferred' && outcome.outcome !== 'unanswered') releasing.delete(key)
       return outcome
-    }, `what is free of a hold is not released yet: ${hold}`)
+    }
+    work.add(call, `what is free of a hold is not released yet: ${hold}`, isUnknown)
   }
 
   function lookLater(): void {
@@ -196,16 +208,21 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
       if (busy === 0) for (const listener of idle.splice(0)) listener()
     }
 
-    function add(call: () => Promise<Outcome>, words: string, waitMs = FIRST_WAIT_MS): void {
+    function add(
+      call: () => Promise<Outcome>,
+      words: string,
+      isOpen: (outcome: Outcome | Error) => boolean,
+      waitMs = FIRST_WAIT_MS,
+    ): void {
       if (isClosed) return
       waiting.push(async () => {
         const outcome = await call().catch(error => error as Error)
-        const isOpen = outcome instanceof Error || outcome.outcome === 'deferred' || outcome.outcome === 'unanswered'
-        if (!isOpen || isClosed) return
+        if (isClosed || !isOpen(outcome)) return
         if (waitMs > FIRST_WAIT_MS) log.warn({ err: outcome instanceof Error ? outcome : undefined }, words)
-        const cancel = clock.after(waitMs, () => {
+        const askedMs = 'retryAfterMs' in outcome ? (outcome.retryAfterMs ?? 0) : 0
+        const cancel = clock.after(Math.max(waitMs, askedMs), () => {
           timers.delete(cancel)
-          add(call, words, Math.min(waitMs * 2, LONGEST_WAIT_MS))
+          add(call, words, isOpen, Math.min(waitMs * 2, LONGEST_WAIT_MS))
         })
         timers.add(cancel)
       })
@@ -248,6 +265,15 @@ export function createHeldFunds(options: HeldFundsOptions): Funds {
       await Promise.all([ids.close(), released.idle()])
     },
   }
+}
+
+function isApplied(outcome: Outcome | Error): boolean {
+  return !(outcome instanceof Error) && outcome.outcome === 'applied'
+}
+
+/** Nobody has said what became of the call. */
+function isUnknown(outcome: Outcome | Error): boolean {
+  return outcome instanceof Error || outcome.outcome === 'deferred' || outcome.outcome === 'unanswered'
 }
 
 function requiring(refusal: FundsRefusal, required: bigint): FundsRefusal {

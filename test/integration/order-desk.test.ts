@@ -347,6 +347,39 @@ test('a hold whose answer was lost is taken back, and the order was not taken', 
   await placed(purchase())
 })
 
+test('a hold that can not be taken back at once is taken back later, and is not forgotten', async () => {
+  let refusals = 2
+  const refused = { outcome: 'refused', code: 'NOT_FOUND', detail: 'not just now' } as const
+  const wrapWallet = (wallet: BookedWallet): BookedWallet => ({
+    ...wallet,
+    hold: async (hold: Hold) => {
+      await wallet.hold(hold)
+      return { outcome: 'unanswered', code: 'TIMEOUT', detail: 'no answer', reached: true, retryAfterMs: null }
+    },
+    reverse: async key => (refusals-- > 0 ? refused : await wallet.reverse(key)),
+  })
+  const { place, held } = await funded({ wrapWallet })
+  expect(await place(purchase())).toMatchObject({ refusal: { code: 'UNAVAILABLE' } })
+  await until('it is taken back', async () => (await held(BUYER, 'USDT')) === 0n)
+  expect(refusals).toBe(-1)
+})
+
+test('what moved under the key of a hold is somebody else’s, and not taken back', async () => {
+  const reversed: string[] = []
+  const wrapWallet = (wallet: BookedWallet): BookedWallet => ({
+    ...wallet,
+    hold: async () => ({ outcome: 'fault', code: 'IDEMPOTENCY_KEY_REUSED', detail: 'the key has moved other money' }),
+    reverse: async key => {
+      reversed.push(key)
+      return await wallet.reverse(key)
+    },
+  })
+  const exchange = await funded({ wrapWallet })
+  expect(await exchange.place(purchase())).toMatchObject({ refusal: { code: 'UNAVAILABLE' } })
+  await exchange.close()
+  expect(reversed).toEqual([])
+})
+
 test('a market that is halted takes no orders, and lets them be cancelled', async () => {
   const { desk, place, placed } = await funded()
   const { order } = await placed(purchase())
