@@ -88,7 +88,7 @@ export function createServer(options: ServerOptions): App {
   app.setNotFoundHandler((_request, reply) => refuse(reply, problemOf('NOT_FOUND', 'there is no such route')))
   // A text is not JSON, whatever it holds.
   app.removeContentTypeParser('text/plain')
-  takeEmptyDeletes(app)
+  takeEmptyBodies(app)
   const stopping = stopInOrder(app)
   app.decorateRequest('principal', null as unknown as Principal)
   app.decorate('accessOf', new Map())
@@ -107,7 +107,7 @@ export function createServer(options: ServerOptions): App {
       if (options.orders !== undefined) orderRoutes(guarded, options.orders)
       if (options.admin !== undefined) adminRoutes(guarded, options.admin)
       keyAndAuditRoutes(guarded, options)
-      if (options.wallet !== null) await walletRoutes(guarded, options.wallet)
+      if (options.wallet !== null) await walletRoutes(guarded, options.wallet, options.notReady)
       if (options.faults !== undefined) faultRoutes(guarded, options.faults)
     })
   })
@@ -145,11 +145,11 @@ function validatorsOf(scope: App): CompileSchema {
   }
 }
 
-/** Clients that say of every call that it is JSON say it of a DELETE without a body, too. */
-function takeEmptyDeletes(app: App): void {
+/** Clients that say of every call that it is JSON say it of one without a body, too. */
+function takeEmptyBodies(app: App): void {
   const parse = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (request.method === 'DELETE' && body === '') done(null)
+    if (body === '') done(null, request.method === 'DELETE' ? undefined : null)
     else void parse(request, body as string, done)
   })
 }

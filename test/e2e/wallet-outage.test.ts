@@ -23,6 +23,7 @@ describe.concurrent('down for a while under load', () => {
     { how: 'port', level: 'reversals' },
     { how: 'port', level: 'settlements' },
     { how: 'killed', level: 'batch' },
+    { how: 'database', level: 'settlements' },
   ] as const)('F-6 $how at level $level: no dead letter, all settled, and it goes on at once', async each => {
     const result = await outage(shop, { ...each, downMs: 6000, perSecond: 60 })
     process.stdout.write(`${JSON.stringify(result)}\n`)

@@ -1,11 +1,13 @@
 /** A wallet that is down for a while under load: nothing fails, nothing is lost, and settlement goes on at its return. */
 import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/postgres/supervisor.ts'
 import type { UpServer, Workshop } from '../support/process.ts'
 import { until } from '../support/process.ts'
 import { audit } from '../support/wallet-audit.ts'
 import {
   atRest,
+  databaseUrlOf,
   fund,
   handIn,
   type Level,
@@ -21,8 +23,11 @@ import {
 } from '../support/wallet-rig.ts'
 
 export interface OutageOptions {
-  /** `port`: the wallet in memory takes no connections; `killed`: the one on PostgreSQL is killed and started again. */
-  readonly how: 'port' | 'killed'
+  /**
+   * `port`: the wallet in memory takes no connections; `killed`: the one on PostgreSQL is killed and started again;
+   * `database`: that one stays, and its database goes away.
+   */
+  readonly how: 'port' | 'killed' | 'database'
   readonly level: Level
   readonly downMs: number
   readonly perSecond: number
@@ -50,7 +55,9 @@ const AROUND_MS = 1500
 export async function outage(shop: Workshop, options: OutageOptions): Promise<OutageResult> {
   const { how, level, downMs, perSecond } = options
   const name = `${how}-${level}`
-  const walletArgs = ['--data-dir', shop.path(`${name}-wallet`)]
+  const walletDir = shop.path(`${name}-wallet`)
+  const database = how === 'database' ? await ownDatabase(walletDir) : null
+  const walletArgs = database === null ? ['--data-dir', walletDir] : ['--database-url', database.url]
   const wallet = how === 'port' ? await openMemoryWallet(shop, level) : await openDurableWallet(shop, level, walletArgs)
   await fund(wallet, USERS)
   const server = await openServe(shop, wallet, ['--data-dir', shop.path(name)])
@@ -58,7 +65,12 @@ export async function outage(shop: Workshop, options: OutageOptions): Promise<Ou
   const watch = startWatch(server)
   try {
     await until('it settles under load', async () => (await statusOf(server)).settled > perSecond / 2)
-    const down = how === 'port' ? await closePort(wallet, downMs) : await killed(shop, wallet, walletArgs, downMs)
+    const down =
+      database !== null
+        ? await withoutDatabase(wallet, database, downMs)
+        : how === 'port'
+          ? await closePort(wallet, downMs)
+          : await killed(shop, wallet, walletArgs, downMs)
     await delay(AROUND_MS)
     const trades = await load.stop()
     const { settled, dead_letters: letters } = await atRest(server, trades.length)
@@ -94,6 +106,7 @@ export async function outage(shop: Workshop, options: OutageOptions): Promise<Ou
   } finally {
     await load.stop()
     await watch.stop()
+    await database?.stop()
   }
 }
 
@@ -124,6 +137,34 @@ async function killed(shop: Workshop, wallet: RigWallet, args: readonly string[]
   await delay(downMs)
   const again = await openDurableWallet(shop, wallet.level, [...args, '--port', port])
   return { fromMs, untilMs: Date.now(), wallet: again }
+}
+
+interface OwnDatabase {
+  readonly url: string
+  start(): Promise<void>
+  stop(): Promise<void>
+}
+
+async function ownDatabase(dataDir: string): Promise<OwnDatabase> {
+  let running: EmbeddedPostgres | null = await startEmbeddedPostgres({ dataDir })
+  return {
+    url: await databaseUrlOf(dataDir),
+    start: async () => {
+      running = await startEmbeddedPostgres({ dataDir })
+    },
+    stop: async () => {
+      await running?.stop()
+      running = null
+    },
+  }
+}
+
+async function withoutDatabase(wallet: RigWallet, database: OwnDatabase, downMs: number): Promise<Down> {
+  await database.stop()
+  const fromMs = Date.now()
+  await delay(downMs)
+  await database.start()
+  return { fromMs, untilMs: Date.now(), wallet }
 }
 
 interface Load {

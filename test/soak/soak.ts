@@ -48,7 +48,7 @@ function campaignsOf(seed: number, scale: number): readonly Campaign[] {
         return result
       },
     })),
-    ...(['port', 'killed'] as const).flatMap(how =>
+    ...(['port', 'killed', 'database'] as const).flatMap(how =>
       (['reversals', 'settlements'] as const).map(level => ({
         name: 'outage',
         run: async (shop: Workshop) => {

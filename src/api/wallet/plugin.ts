@@ -1,6 +1,7 @@
 import type { Asset } from '../../core/market.ts'
 import type { BookedWallet } from '../../wallet/wallet.ts'
 import type { App } from '../app.ts'
+import type { NotReady } from '../routes/health-show.ts'
 import { balanceShowRoute } from './routes/balance-show.ts'
 import { batchApplyRoute } from './routes/batch-apply.ts'
 import { capabilitiesShowRoute, reaches } from './routes/capabilities-show.ts'
@@ -26,7 +27,7 @@ export interface WalletServices {
  * out; `app` asks for the key. What the wallet's level does not have is not there at all: that a wallet of level `basic` does not know `/v1/capabilities` is how a
  * client tells.
  */
-export async function walletRoutes(app: App, services: WalletServices): Promise<void> {
+export async function walletRoutes(app: App, services: WalletServices, notReady: NotReady): Promise<void> {
   const { level, holds, batchMax, settlementsMax } = await services.wallet.capabilities()
   operationApplyRoutes(app, services)
   balanceShowRoute(app, services)
@@ -36,7 +37,7 @@ export async function walletRoutes(app: App, services: WalletServices): Promise<
   entriesListRoute(app, services)
   entriesExportRoute(app, services)
   totalsListRoute(app, services)
-  capabilitiesShowRoute(app, services)
+  capabilitiesShowRoute(app, services, notReady)
   if (holds) {
     holdPlaceRoute(app, services)
     holdReleaseRoute(app, services)

@@ -325,6 +325,8 @@ describe('what came back → the reading', () => {
   test.each([200, 302, 401, 404, 409, 422, 429, 500, 503])('Retry-After is read on any answer: %s', status => {
     const sent = answer(status, problem('NO_MOOD'), { retryAfter: '120' })
     expect(readSingle(sent, ASKED, CONTEXT).outcome).toMatchObject({ retryAfterMs: 120_000 })
+    const running = answer(409, problem('IN_PROGRESS'), { retryAfter: '120' })
+    expect(readSingle(running, ASKED, CONTEXT).outcome).toMatchObject({ code: 'IN_PROGRESS', retryAfterMs: 120_000 })
   })
 })
 

@@ -73,7 +73,7 @@ export function readSingle(sent: Sent, asked: Asked, context: ReadingContext): R
   const value = parseObject(answer.body)
   if (isDone(answer.status)) return readDone(value, asked, waitMs, context)
   const isProblem = PROBLEM.test(answer.contentType ?? '')
-  const outcome = isProblem && value !== null ? refusalOf(value, asked, context) : null
+  const outcome = isProblem && value !== null ? refusalOf(value, asked, waitMs, context) : null
   if (outcome === null) return { outcome: httpUnanswered(answer.status, waitMs), sign: 'none', isOwn: null }
   return { outcome, sign: 'alive', isOwn: null }
 }
@@ -121,7 +121,7 @@ function readResult(value: Json | null, asked: Asked, waitMs: number | null, con
   const problem = objectOf(value['problem'])
   const status = problem?.['status']
   if (isOwn !== true || problem === null || typeof status !== 'number') return mismatch(waitMs, isOwn)
-  const outcome = byStatus(status, null) ?? refusalOf(problem, asked, context) ?? httpUnanswered(status, null)
+  const outcome = byStatus(status, null) ?? refusalOf(problem, asked, null, context) ?? httpUnanswered(status, null)
   return { outcome, sign: isLockedOut(status) ? 'locked_out' : 'alive', isOwn }
 }
 
@@ -175,11 +175,11 @@ function byStatus(status: number, waitMs: number | null): Undone | null {
 }
 
 /** What a problem of 4xx says; null: nothing that the protocol knows. */
-function refusalOf(problem: Json, asked: Asked, { assets }: ReadingContext): Undone | null {
+function refusalOf(problem: Json, asked: Asked, waitMs: number | null, { assets }: ReadingContext): Undone | null {
   const code = problem['code']
   if (typeof code !== 'string') return null
   const detail = detailOf(problem['detail']) ?? `the wallet says ${code}`
-  if (code === 'IN_PROGRESS') return unanswered(code, detail, null)
+  if (code === 'IN_PROGRESS') return unanswered(code, detail, waitMs)
   if (code === 'IDEMPOTENCY_KEY_REUSED') return { outcome: 'fault', code, detail }
   if (!REFUSALS.has(code)) return null
   const amounts = shortfallOf(problem, asked, assets)
