@@ -11,12 +11,21 @@ export function errorHandler(
   notReady: NotReady,
 ): (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> {
   return async (error, request, reply) => {
-    const problem = requestProblem(error)
+    const problem = isUnavailable(error) && isAwaited(request) ? LATE : requestProblem(error)
     if (problem !== null) return refuse(reply, problem)
     const { method, routeOptions, log } = request
     return refuse(reply, await failureOf(error, { method, route: routeOptions.url }, { log, notReady }))
   }
 }
+
+/** Its body is still to come. */
+function isAwaited({ headers, body }: FastifyRequest): boolean {
+  const hasBody = Number(headers['content-length'] ?? 0) > 0 || headers['transfer-encoding'] !== undefined
+  return hasBody && body === undefined
+}
+
+/** Nothing of the server's is away where the time ran out on the client. */
+const LATE = problemOf('INVALID_REQUEST', 'the body did not come whole in time', { status: 408 })
 
 /** What a request is told that ran into what is not its own fault. */
 export async function failureOf(

@@ -301,6 +301,22 @@ function send(port: number, agent: Agent, path: string, body: string | null): Pr
   })
 }
 
+test('a body that does not come whole in time is 408, and nothing is said to be away', async () => {
+  const { app } = build({}, { timeoutMs: 50 })
+  const port = await listen(app)
+  const headers = { ...bearer('operator'), 'content-type': 'application/json', 'content-length': 1000 }
+  const answered = Promise.withResolvers<IncomingMessage>()
+  const request = httpRequest({ port, path: '/v1/trades', headers, method: 'POST' }, answered.resolve)
+  request.on('error', answered.reject)
+  request.write('{"trades":')
+  const answer = await answered.promise
+  let text = ''
+  for await (const part of answer) text += part
+  expect([answer.statusCode, JSON.parse(text)]).toMatchObject([408, { status: 408, code: 'INVALID_REQUEST' }])
+  request.destroy()
+  await app.close()
+}, 10_000)
+
 test('closing answers what is under way, takes nothing new, and does not wait for idle connections', async () => {
   let release = (): void => {}
   const begun = Promise.withResolvers<void>()

@@ -32,8 +32,8 @@ type Fault = { readonly fault: OrderFault }
 
 /** Turns an order into the command that places it, or says the first thing that is wrong with it. */
 export function readOrder(market: Market, input: OrderInput): { readonly command: NamelessOrder } | Fault {
-  const fault = shapeFault(input)
-  if (fault !== null) return { fault }
+  const [fault] = shapeFaults(input)
+  if (fault !== undefined) return { fault }
   const { userId, side, price, quantity, quoteQuantity, postOnly } = input
   const placed = { userId, selfTradePrevention: input.selfTradePrevention ?? 'expire_taker' }
   if (quoteQuantity !== null) {
@@ -51,27 +51,34 @@ export function readOrder(market: Market, input: OrderInput): { readonly command
   return { command: { ...placed, type: 'limit', side, ticks, lots, timeInForce, postOnly } }
 }
 
-/** What goes together in an order and what does not, whatever its market. */
-export function shapeFault(input: Omit<OrderInput, 'userId'>): OrderFault | null {
-  const { type, side, price, quantity, quoteQuantity, timeInForce, postOnly } = input
-  const fault = (field: OrderFault['field'], detail: string): OrderFault => ({ code: 'INVALID_REQUEST', field, detail })
-  if (type === 'limit') {
-    if (price === null) return fault('price', 'a limit order has a price')
-    if (quantity === null) return fault('quantity', 'a limit order has a quantity')
-    if (quoteQuantity !== null) return fault('quote_quantity', 'only a purchase at the market has a budget')
-    const mayRest = timeInForce === null || timeInForce === 'GTC'
-    return postOnly && !mayRest
-      ? fault('post_only', `a ${timeInForce} order never rests, a post-only order only does`)
-      : null
-  }
-  if (price !== null) return fault('price', 'a market order has no price')
-  if (postOnly) return fault('post_only', 'a market order never rests')
-  if (timeInForce !== null && timeInForce !== 'IOC') return fault('time_in_force', 'a market order has none, or IOC')
-  if (quoteQuantity !== null && side === 'sell') return fault('quote_quantity', 'only a purchase has a budget')
-  if ((quantity === null) === (quoteQuantity === null)) {
-    return fault('quantity', 'a market order has a quantity, or for a purchase quote_quantity: one of the two')
-  }
-  return null
+/** What goes together in an order and what does not, whatever its market: all that is wrong. */
+export function shapeFaults(input: Omit<OrderInput, 'userId'>): readonly OrderFault[] {
+  const faults = input.type === 'limit' ? limitFaults(input) : marketFaults(input)
+  return faults.flatMap(([isFault, field, detail]) => (isFault ? [{ code: 'INVALID_REQUEST', field, detail }] : []))
+}
+
+type ShapeRule = readonly [isFault: boolean, field: OrderFault['field'], detail: string]
+
+function limitFaults({ price, quantity, quoteQuantity, timeInForce, postOnly }: Omit<OrderInput, 'userId'>) {
+  const mayRest = timeInForce === null || timeInForce === 'GTC'
+  return [
+    [price === null, 'price', 'a limit order has a price'],
+    [quantity === null, 'quantity', 'a limit order has a quantity'],
+    [quoteQuantity !== null, 'quote_quantity', 'only a purchase at the market has a budget'],
+    [postOnly && !mayRest, 'post_only', `a ${timeInForce} order never rests, a post-only order only does`],
+  ] as const satisfies readonly ShapeRule[]
+}
+
+function marketFaults({ side, price, quantity, quoteQuantity, timeInForce, postOnly }: Omit<OrderInput, 'userId'>) {
+  const hasBudget = quoteQuantity !== null
+  const isOneOfTwo = (quantity === null) === hasBudget || (hasBudget && side === 'sell')
+  return [
+    [price !== null, 'price', 'a market order has no price'],
+    [postOnly, 'post_only', 'a market order never rests'],
+    [timeInForce !== null && timeInForce !== 'IOC', 'time_in_force', 'a market order has none, or IOC'],
+    [hasBudget && side === 'sell', 'quote_quantity', 'only a purchase has a budget'],
+    [!isOneOfTwo, 'quantity', 'a market order has a quantity, or for a purchase quote_quantity: one of the two'],
+  ] as const satisfies readonly ShapeRule[]
 }
 
 /** A quantity as lots: also the new one of an order that is reduced. */

@@ -31,9 +31,11 @@ export async function performChange<Answer, Refusal>(
     return await transaction(database, async connection => {
       const earlier = await takeKey<Answer>(connection, change)
       if (earlier !== null) return earlier
+      // First: what is done elsewhere (a market's halt is the order desk's) is not done where it can't be entered.
+      await insertAudit(connection, change)
       const decision = await work(inHandOf(connection))
       if ('refusal' in decision) throw new Refused(decision.refusal)
-      await insertAudit(connection, change, decision.tradeIds)
+      await insertAuditTrades(connection, change, decision.tradeIds)
       await keepAnswer(connection, change, decision.answer)
       return { outcome: 'done', answer: decision.answer }
     })
@@ -78,17 +80,22 @@ async function keepAnswer(
   ])
 }
 
-/** A retry has no result yet; the table notes it when the letter says so. */
 async function insertAudit(
   connection: Connection,
   { id, atMs, actor, action, reason, detail }: AdminChange,
-  tradeIds: readonly string[],
 ): Promise<void> {
-  const at = new Date(atMs)
   await connection.query(
     'insert into audit_log (id, at, actor, action, reason, detail) values ($1, $2, $3, $4, $5, $6)',
-    [id, at, actor, action, reason, JSON.stringify(detail)],
+    [id, new Date(atMs), actor, action, reason, JSON.stringify(detail)],
   )
+}
+
+/** A retry has no result yet; the table notes it when the letter says so. */
+async function insertAuditTrades(
+  connection: Connection,
+  { id, atMs, action }: AdminChange,
+  tradeIds: readonly string[],
+): Promise<void> {
   if (tradeIds.length === 0) return
   const result = action === 'resolve' ? 'resolved' : null
   await connection.query(
@@ -96,7 +103,7 @@ async function insertAudit(
     insert into audit_log_trades (action_id, trade_id, result, ended_at)
     select $1, trade_id, $3, $4
     from unnest($2::uuid[]) as trade_id`,
-    [id, tradeIds, result, result === null ? null : at],
+    [id, tradeIds, result, result === null ? null : new Date(atMs)],
   )
 }
 

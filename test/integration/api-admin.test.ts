@@ -152,6 +152,27 @@ describe('F-4 dead letters over HTTP', () => {
     expect(codeOf(await api.post(`${LETTERS}/${id}/retry`, {}))).toEqual([409, 'NOT_RETRYABLE'])
   })
 
+  test('a text that no database keeps is 400, and a call that says JSON and brings none is a call without', async () => {
+    const { id } = await failedTrade()
+    for (const text of ['\u0000', 'a\u0000b', '\ud800', 'x'.repeat(1001), '']) {
+      const resolve = { resolution: 'written_off', note: text, reason: 'why' }
+      for (const answer of [
+        await api.post(`${LETTERS}/${id}/resolve`, resolve),
+        await api.post(`${LETTERS}/${id}/retry`, { reason: text }),
+        await api.post(`${LETTERS}/retry`, { dry_run: true, code: text }),
+        await api.post('/v1/admin/settlement/pause', { reason: text }),
+      ]) {
+        expect(codeOf(answer), JSON.stringify(text)).toEqual([400, 'INVALID_REQUEST'])
+      }
+    }
+    expect(codeOf(await api.get(`${LETTERS}?code=%00`))).toEqual([400, 'INVALID_REQUEST'])
+    const headers = { ...bearer('operator'), 'content-type': 'application/json' }
+    const url = `${LETTERS}/${id}/retry`
+    expect((await call(api.app, { method: 'POST', url, headers, payload: '' })).status).toBe(202)
+    const body = await call(api.app, { method: 'POST', url: `${LETTERS}/${id}/resolve`, headers, payload: '' })
+    expect(codeOf(body)).toEqual([400, 'INVALID_REQUEST'])
+  })
+
   test('the same Idempotency-Key is answered as the first time; with another content it is refused', async () => {
     const { id } = await failedTrade()
     const key = { 'idempotency-key': randomUUID() }

@@ -169,6 +169,8 @@ describe('an order that is refused', () => {
       [purchase({ type: 'market', price: undefined, post_only: true }), '/post_only'],
       [purchase({ post_only: true, time_in_force: 'IOC' }), '/post_only'],
       [sale({ type: 'market', price: undefined, quantity: undefined, quote_quantity: '5' }), '/quote_quantity'],
+      [purchase({ user_id: undefined, price: undefined, quantity: undefined }), '/user_id', '/price', '/quantity'],
+      [purchase({ type: 'market', post_only: true, time_in_force: 'FOK' }), '/price', '/post_only', '/time_in_force'],
     ]) {
       expect(problemOf(await place(order)), JSON.stringify(order)).toEqual([400, 'INVALID_REQUEST', ...pointers])
     }
@@ -177,6 +179,10 @@ describe('an order that is refused', () => {
       headers: { ...bearer('operator'), 'content-type': 'application/json' },
     })
     expect(problemOf(text)).toEqual([400, 'INVALID_REQUEST', ''])
+    const orders = [purchase(), purchase({ price: undefined, quantity: undefined }), purchase({ user_id: undefined })]
+    const pointers = ['/orders/1/price', '/orders/1/quantity', '/orders/2/user_id']
+    const batch = await ask('POST', '/v1/orders/batch', { orders })
+    expect(problemOf(batch)).toEqual([400, 'INVALID_REQUEST', ...pointers])
   })
 
   test('for what is not acceptable is 422 with the code', async () => {
@@ -431,6 +437,18 @@ describe('a market', () => {
     })
   })
 
+  test('is one of a list in pages', async () => {
+    const first = await ask('GET', '/v1/markets?limit=1')
+    expect(first.body.markets).toHaveLength(1)
+    const next = await ask('GET', `/v1/markets?limit=1000&cursor=${first.body.next_cursor}`)
+    expect([next.body.markets.length, next.body.next_cursor]).toEqual([1, null])
+    expect(next.body.markets[0].symbol).not.toBe(first.body.markets[0].symbol)
+    for (const query of ['limit=0', 'cursor=bm9uZQ', 'symbol=BTC-USDT']) {
+      const [name] = query.split('=')
+      expect(problemOf(await ask('GET', `/v1/markets?${query}`))).toEqual([400, 'INVALID_REQUEST', `/${name}`])
+    }
+  })
+
   test('shows its book, best first, to a depth', async () => {
     const book = (query = '', role: Role = 'trader') => ask('GET', `/v1/markets/BTC-USDT/book${query}`, undefined, role)
     expect((await book()).body).toEqual({ symbol: 'BTC/USDT', sequence: 0, bids: [], asks: [] })
@@ -503,6 +521,10 @@ describe('a market', () => {
       { action: 'market-halt', actor: 'operator', reason: 'a wrong price', detail: { symbol: 'BTC/USDT' } },
     ])
     expect(problemOf(await api.post('/v1/admin/markets/BTC-EUR/halt', {}))).toEqual([404, 'NOT_FOUND'])
+    // What can't be written down is not done.
+    await db.database.query(`alter table audit_log add constraint none_today check (action <> 'market-halt') not valid`)
+    expect((await api.post('/v1/admin/markets/BTC-USDT/halt', {})).status).toBe(500)
+    expect(await markets()).toContainEqual(['BTC/USDT', 'trading'])
     expect(problemOf(await ask('POST', '/v1/admin/markets/BTC-USDT/halt', {}, 'trader'))).toEqual([403, 'FORBIDDEN'])
   })
 })

@@ -6,12 +6,17 @@ const KIND = '(?:settlement|fee)'
 const LETTER_STATUS = '(?:open|retrying|resolved)'
 const ROLLBACK = '(?:not_needed|complete|incomplete)'
 const RESULT = '(?:retrying|settled|collected|failed)'
-const TEXT = { minLength: 1, maxLength: 1000 } as const
+/** What PostgreSQL can't keep in a text: NUL, and halves of a character. */
+const NO_TEXT = '\\u0000\\p{Cs}'
+const TEXT = {
+  pattern: `^[^${NO_TEXT}]{1,1000}$`,
+  title: '1 to 1000 characters, without NUL',
+} as const
 
 /** Which letters; the same where they are listed and where they are retried. */
 const FILTER = {
   kind: listOf(KIND, 'settlement or fee, or both separated by a comma'),
-  code: listOf('[^,]{1,100}', 'codes, separated by commas'),
+  code: listOf(`[^,${NO_TEXT}]{1,100}`, 'codes, separated by commas'),
   status: listOf(LETTER_STATUS, 'open, retrying or resolved, several separated by commas'),
   rollback: listOf(ROLLBACK, 'not_needed, complete or incomplete, several separated by commas'),
 }

@@ -17,7 +17,7 @@ export async function placeOrder(
   { orders, instruments }: { readonly orders: Pick<OrderDesk, 'place'>; readonly instruments: Instruments },
 ): Promise<Said<ReturnType<typeof viewPlaced>>> {
   const read = readOrder(body, principal)
-  if ('fault' in read) return { problem: problemOfFaults([read.fault]) }
+  if ('faults' in read) return { problem: problemOfFaults(read.faults) }
   if ('problem' in read) return read
   const [answer] = await orders.place([read.order])
   if (answer === undefined) throw new Error('the desk answered nothing')

@@ -88,7 +88,8 @@ export const DepthQuery = Type.Object(
   },
   CLOSED,
 )
-export const MarketTradesQuery = Type.Object({ limit: Limit, cursor: Cursor }, CLOSED)
+/** A list without filters. */
+export const PageQuery = Type.Object({ limit: Limit, cursor: Cursor }, CLOSED)
 
 export const StreamQuery = Type.Object({ user_id: Type.Optional(Uuid) }, CLOSED)
 export const StreamHeaders = Type.Object({

@@ -1,24 +1,26 @@
 /** From the orders of a request to those that the desk takes. */
 import type { Instruments } from '../../core/instruments.ts'
 import type { Market } from '../../core/market.ts'
-import { shapeFault } from '../../matching/order-rules.ts'
+import { shapeFaults } from '../../matching/order-rules.ts'
 import type { NewOrder } from '../../orders/accept.ts'
 import { onlyOf, type Principal } from '../auth.ts'
 import type { Fault, Problem } from '../contract.ts'
 import { problemOf } from '../problem.ts'
 import type { NewOrderBody } from './contract.ts'
 
-/** `fault`: the request is malformed; `problem`: this one order may not be placed. */
-export type ReadOrder = { readonly order: NewOrder } | { readonly fault: Fault } | { readonly problem: Problem }
+/** `faults`: the request is malformed; `problem`: this one order may not be placed. */
+export type ReadOrder =
+  | { readonly order: NewOrder }
+  | { readonly faults: readonly Fault[] }
+  | { readonly problem: Problem }
 
 /** @param at where the order stands in the body, as a JSON pointer. */
 export function readOrder(body: NewOrderBody, principal: Principal, at = ''): ReadOrder {
   const own = onlyOf(principal)
   const userId = body.user_id?.toLowerCase() ?? own
-  if (userId === null) return { fault: { pointer: `${at}/user_id`, detail: 'is missing' } }
   if (own !== null && userId !== own) return { problem: othersOrder() }
   const order: NewOrder = {
-    userId,
+    userId: userId ?? '',
     clientOrderId: body.client_order_id ?? null,
     symbol: body.symbol,
     side: body.side,
@@ -30,8 +32,9 @@ export function readOrder(body: NewOrderBody, principal: Principal, at = ''): Re
     postOnly: body.post_only ?? false,
     selfTradePrevention: body.self_trade_prevention ?? null,
   }
-  const fault = shapeFault(order)
-  return fault === null ? { order } : { fault: { pointer: `${at}/${fault.field}`, detail: fault.detail } }
+  const faults = shapeFaults(order).map(({ field, detail }): Fault => ({ pointer: `${at}/${field}`, detail }))
+  if (userId === null) faults.unshift({ pointer: `${at}/user_id`, detail: 'is missing' })
+  return faults.length === 0 ? { order } : { faults }
 }
 
 export function othersOrder(): Problem {

@@ -4,7 +4,7 @@ import { invalid } from '../../faults.ts'
 import { limitOf } from '../../page.ts'
 import { refuse } from '../../problem.ts'
 import { pageOfTrades, tradePosition } from '../../trade-page.ts'
-import { MarketParams, MarketTradesPage, MarketTradesQuery } from '../contract.ts'
+import { MarketParams, MarketTradesPage, PageQuery } from '../contract.ts'
 import { viewMarketTrade } from '../order-view.ts'
 import type { OrderServices } from '../plugin.ts'
 import { marketIn, noMarket } from '../reading.ts'
@@ -15,7 +15,7 @@ export function marketTradesListRoute(app: App, { store, instruments }: OrderSer
     tags: ['markets'],
     summary: 'Recent trades of a market',
     params: MarketParams,
-    querystring: MarketTradesQuery,
+    querystring: PageQuery,
     response: { 200: MarketTradesPage, ...PROBLEM_ANSWERS },
   }
   const config = { role: 'viewer', traders: 'all' } as const

@@ -25,7 +25,7 @@ export function ordersPlaceRoute(app: App, { orders, instruments }: OrderService
   const preValidation = atMost('orders', MAX_ORDERS)
   app.post('/v1/orders/batch', { schema, config: PLACING, preValidation }, async ({ body, principal }, reply) => {
     const read = body.orders.map((order, index) => readOrder(order, principal, `/orders/${index}`))
-    const faults = read.flatMap(each => ('fault' in each ? [each.fault] : []))
+    const faults = read.flatMap(each => ('faults' in each ? each.faults : []))
     if (faults.length > 0) return refuse(reply, problemOfFaults(faults))
     const answers = (await orders.place(read.flatMap(each => ('order' in each ? [each.order] : [])))).values()
     const results = read.map((each, index): BatchResult => {
