@@ -1,9 +1,20 @@
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../test/support/database.ts'
-import { arrayOf, codeOf, type Database, isAway, openDatabase, transaction, writeAll, writeInSteps } from './db.ts'
+import {
+  arrayOf,
+  codeOf,
+  type Database,
+  isAway,
+  limitSilence,
+  openDatabase,
+  transaction,
+  writeAll,
+  writeInSteps,
+} from './db.ts'
 import { migrate } from './migrate.ts'
-import { type Statement, UNEXPECTED_COUNT } from './statements.ts'
+import { runStatements, type Statement, UNEXPECTED_COUNT } from './statements.ts'
 
 let db: TestDatabase
 let database: Database
@@ -176,6 +187,75 @@ describe('transactions', () => {
     }
   })
 })
+
+describe('a connection that falls silent', () => {
+  test('is given up by whoever waits for its answer, and the next is a sound one', async () => {
+    const { url, proxy } = await proxied(db.url)
+    const one = openDatabase({ url }, 2)
+    limitSilence(one, 300)
+    try {
+      await one.query('select 1')
+      // Idle for longer than that, which is nothing.
+      await new Promise(resolve => setTimeout(resolve, 600))
+      expect((await one.query('select 1 as one')).rows).toEqual([{ one: 1 }])
+      const waiting = transaction(one, async connection => {
+        await connection.query(`update counters set value = 1 where name = 'a'`)
+        await new Promise(resolve => setTimeout(resolve, 600))
+        proxy.isSilent = true
+        await connection.query(`update counters set value = 2 where name = 'a'`)
+      })
+      const batch = transaction(one, async connection => {
+        await connection.query('select 1')
+        await new Promise(resolve => setTimeout(resolve, 700))
+        await runStatements(connection, [{ name: 'one', text: 'select 1', values: [] }])
+      })
+      for (const lost of [waiting, batch]) {
+        const error = await lost.catch((reason: unknown) => reason)
+        expect([codeOf(error), isAway(error)]).toEqual(['ETIMEDOUT', true])
+      }
+      proxy.isSilent = false
+      expect((await one.query('select 1 as one')).rows).toEqual([{ one: 1 }])
+    } finally {
+      await one.end()
+      proxy.close()
+    }
+  })
+})
+
+/** In front of a database; while it is silent it passes nothing on, and says nothing of that. */
+async function proxied(to: string) {
+  const own = new URL(to.replace('@/', '@localhost/'))
+  const host = own.searchParams.get('host') ?? own.hostname
+  const port = own.searchParams.get('port') ?? (own.port === '' ? '5432' : own.port)
+  const sockets = new Set<Socket>()
+  const state = {
+    isSilent: false,
+    close() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    },
+  }
+  const server = createServer(near => {
+    const far = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(Number(port), host)
+    for (const [from, into] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from)
+      from.on('error', () => {})
+      from.on('data', data => {
+        if (!state.isSilent) into.write(data)
+      })
+      from.on('close', () => into.destroy())
+    }
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port: ownPort } = server.address() as AddressInfo
+  return {
+    proxy: state,
+    url: `postgres://${own.username}:${own.password}@127.0.0.1:${ownPort}${own.pathname}`,
+  }
+}
 
 describe('statements that are sent together', () => {
   const set = (name: string, value: number): Statement => ({

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import pg from 'pg'
 import { runStatements, type Statement } from './statements.ts'
 
@@ -33,6 +34,10 @@ const PLANS = [
 /** A database that does not answer at all is away; whoever waits for it is told so. */
 const CONNECT_MS = 10_000
 
+const KEEP_ALIVE_MS = 30_000
+/** Longer than any statement of a server takes: a bulk retry of very many letters is the longest. */
+const SILENCE_MS = 60_000
+
 /** A pool of connections; `int8` comes back as bigint, `numeric` as text, so that no amount ever is a float. */
 export function openDatabase(address: DatabaseAddress, connections: number): Database {
   const target = 'url' in address ? { connectionString: address.url } : address
@@ -41,6 +46,9 @@ export function openDatabase(address: DatabaseAddress, connections: number): Dat
     max: connections,
     application_name: 'legwork',
     connectionTimeoutMillis: CONNECT_MS,
+    // One that nobody uses for hours (a lock's) is found to be dead as well.
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     options: PLANS,
     types: {
       getTypeParser: (oid: number, format?: 'text' | 'binary') =>
@@ -52,6 +60,35 @@ export function openDatabase(address: DatabaseAddress, connections: number): Dat
   pool.on('error', () => {})
   pool.on('connect', client => client.on('error', () => {}))
   return pool
+}
+
+/**
+ * From now on a connection on which a statement has had no answer for so long counts as broken. Where a network drops what it
+ * carries without a word, whoever waits would wait for ever, and keep the lease of what is in work. Not for who reads whole
+ * tables, nor while migrations run.
+ */
+export function limitSilence(database: Database, silenceMs = SILENCE_MS): void {
+  const limited = new WeakSet<pg.PoolClient>()
+  database.on('acquire', client => {
+    if (limited.has(client)) return
+    limited.add(client)
+    const wired = client as unknown as Wired
+    const { stream } = wired.connection
+    stream.setTimeout(silenceMs)
+    stream.on('timeout', () => {
+      // One that is idle, or waits for us within its transaction, owes no answer.
+      if (wired.readyForQuery) return
+      const error = new Error(`the database has not answered in ${silenceMs} ms`)
+      stream.destroy(Object.assign(error, { code: 'ETIMEDOUT' }))
+    })
+  })
+}
+
+/** What the driver's client has; its published types leave it out. */
+interface Wired {
+  readonly connection: { readonly stream: Socket }
+  /** False: a statement is under way. */
+  readonly readyForQuery: boolean
 }
 
 /** Errors after which the same transaction may simply be run again. */

@@ -7,6 +7,7 @@ import { createServer } from '../../api/server.ts'
 import { systemClock } from '../../clock.ts'
 import type { Config } from '../../config.ts'
 import type { Rail } from '../../core/settlement.ts'
+import { limitSilence } from '../../db.ts'
 import { createLogger } from '../../log.ts'
 import { type OpenDatabase, openConfiguredDatabase, type PreparedSettlement, prepareSettlement } from '../../main.ts'
 import { createAccessStore } from '../../store/pg-access-store.ts'
@@ -59,6 +60,7 @@ async function serve(
     process.stderr.write(`The admin key, shown this once and kept in ${adminKeyFile(config)}:\n${key.made}\n`)
   }
   const settlement = await prepareSettlement({ config, opened, log, waitsForRoom: false })
+  limitSilence(opened.database)
   const server = serverOf(config, opened, settlement, key.matches, version)
   try {
     const url = await server.listen({ host: config.server.host, port: config.server.port })

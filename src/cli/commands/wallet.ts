@@ -49,6 +49,7 @@ export async function walletCommand(options: WalletCommandOptions, version: stri
     )
   }
   // The memory wallet starts without PostgreSQL and all that goes with it.
+  const { limitSilence } = await import('../../db.ts')
   const { openConfiguredDatabase } = await import('../../main.ts')
   const { watchLoss } = await import('../loss.ts')
   const opened = await openConfiguredDatabase(config, createLogger('warn'))
@@ -56,6 +57,7 @@ export async function walletCommand(options: WalletCommandOptions, version: stri
   try {
     const authenticate = await openKey(config)
     const wallet = await createLedgerWalletService({ ...service, authenticate, database: opened.database })
+    limitSilence(opened.database)
     const ended = Promise.race([once(signal, 'abort').then(() => null), loss.known])
     return await serve(wallet, options, config, ended, signal)
   } catch (error) {

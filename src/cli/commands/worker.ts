@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import type { Config } from '../../config.ts'
 import type { Rail } from '../../core/settlement.ts'
+import { limitSilence } from '../../db.ts'
 import { createLogger } from '../../log.ts'
 import { openConfiguredDatabase, prepareSettlement } from '../../main.ts'
 import { configOf } from '../config.ts'
@@ -29,6 +30,7 @@ export async function workerCommand(options: WorkerCommandOptions): Promise<Exit
   const opened = await openConfiguredDatabase(config, createLogger('warn'))
   try {
     const settlement = await prepareSettlement({ config, opened, log: createLogger('info'), waitsForRoom: false })
+    limitSilence(opened.database)
     try {
       const rail = await settlement.link.connect(signal)
       if (rail === null) return EXIT.done
