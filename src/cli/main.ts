@@ -171,10 +171,12 @@ export async function run(args: readonly string[]): Promise<ExitStatus> {
       }),
   )
   program.addCommand(
-    commandWith('verify', 'recomputes everything from the tables; any difference is a break').action(async options => {
-      const { verifyCommand } = await import('./commands/verify.ts')
-      status = await verifyCommand(options)
-    }),
+    commandWith('verify', 'recomputes everything from the tables; any difference is a break')
+      .option('--wallet-url <url>', 'trades are settled on a wallet service, whose books are not looked at')
+      .action(async options => {
+        const { verifyCommand } = await import('./commands/verify.ts')
+        status = await verifyCommand(options)
+      }),
   )
   for (const command of operatorCommands(commandWith, ended => {
     status = ended

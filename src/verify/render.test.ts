@@ -52,10 +52,20 @@ clearing: More or less is half done than the settlements say. The breaks of legs
   BTC
     it should be 1, but is 2
 
-leg-missing: Who should have had the money has not got it. A settled trade stays so: correct it by a new settlement.
+leg-missing: If the trade was settled on a wallet elsewhere, name that with --wallet-url. Else who should have had the money has not got it. A settled trade stays so: correct it by a new settlement.
   trade t1, account u1 BTC, key t1:0:fee
     it should be 1, but is 2
   trade t2, account u2
     it should be 1, but is 2
+`)
+})
+
+test('of a wallet elsewhere nothing is said', () => {
+  const text = renderReport({ ...SOUND, conserved: null, totals: [] })
+  expect(text).toBe(`12 trades: 10 settled, 1 failed, 1 pending
+
+The wallet is elsewhere: what it has done is not checked.
+
+No breaks.
 `)
 })

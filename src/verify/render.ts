@@ -8,10 +8,15 @@ export function renderReport(report: VerifyReport): string {
   const parts = [
     `${trades} trades: ${settled} settled, ${failed} failed, ${pending} pending`,
     ...(totals.length === 0 ? [] : [renderTotals(totals)]),
-    conserved ? 'Money is conserved.' : 'MONEY IS NOT CONSERVED.',
+    conservation(conserved),
     renderBreaks(report),
   ]
   return `${parts.join('\n\n')}\n`
+}
+
+function conservation(conserved: boolean | null): string {
+  if (conserved === null) return 'The wallet is elsewhere: what it has done is not checked.'
+  return conserved ? 'Money is conserved.' : 'MONEY IS NOT CONSERVED.'
 }
 
 const COLUMNS = ['currency', 'deposits', 'withdrawals', 'balances', 'fees', 'clearing'] as const
@@ -29,8 +34,8 @@ function renderTotals(totals: readonly CurrencyTotals[]): string {
     .join('\n')
 }
 
-function renderBreaks({ breaks, examples }: VerifyReport): string {
-  if (breaks === 0) return 'No breaks: every leg that should exist does, once.'
+function renderBreaks({ breaks, examples, conserved }: VerifyReport): string {
+  if (breaks === 0) return conserved === null ? 'No breaks.' : 'No breaks: every leg that should exist does, once.'
   const kinds = Map.groupBy(examples, each => each.kind)
   const shown = examples.length < breaks ? `, the first ${examples.length} of which are` : ''
   const blocks = [...kinds].map(([kind, found]) => `${kind}: ${ADVICE[kind]}\n${found.map(renderBreak).join('\n')}`)
@@ -70,7 +75,8 @@ const ADVICE: Readonly<Record<BreakKind, string>> = {
   notional:
     'If the market was given another rounding rule since, or its asset more places, that is why. Else the trade was altered.',
   'leg-missing':
-    'Who should have had the money has not got it. A settled trade stays so: correct it by a new settlement.',
+    'If the trade was settled on a wallet elsewhere, name that with --wallet-url. Else who should have had the money has not ' +
+    'got it. A settled trade stays so: correct it by a new settlement.',
   'leg-repeated': `A leg moved money more than once. ${STOP}`,
   'leg-amount':
     'A leg moved another amount than the trade says. A settled trade stays so: correct it by a new settlement.',

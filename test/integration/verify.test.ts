@@ -530,5 +530,8 @@ describe('what was tampered with', () => {
     expect(await verifyBooks(opened.database)).toMatchObject({ breaks: 1, conserved: true })
     await tamper(`update ledger_accounts set balance = balance + 1 where user_id = '${FEES}'`)
     expect(await verifyBooks(opened.database)).toMatchObject({ breaks: 3, conserved: false })
+    // Trades that were settled elsewhere have nothing in these books.
+    const elsewhere = await verifyBooks(opened.database, { isWalletElsewhere: true })
+    expect(elsewhere).toMatchObject({ trades: trades.size, breaks: 0, conserved: null, totals: [] })
   })
 })

@@ -115,7 +115,7 @@ function say(message: string): void {
 function statusOf(result: ReplayResult, report: VerifyReport, interrupted: boolean): ExitStatus {
   if (interrupted) return EXIT.interrupted
   const isWhole = result.cut === null && !result.stoppedAtFault && result.tally.failed === 0 && result.pending === 0
-  if (!isWhole || report.breaks > 0 || !report.conserved) return EXIT.failed
+  if (!isWhole || report.breaks > 0 || report.conserved !== true) return EXIT.failed
   return result.rejected > 0 ? EXIT.inPart : EXIT.done
 }
 

@@ -127,7 +127,7 @@ function welcome(url: string, config: Config, rail: Rail): string {
   orders in        POST ${url}/v1/orders
   trades in        POST ${url}/v1/trades
   the API          ${url}/docs
-  check the books  legwork verify ${where}
+  check the books  legwork verify ${where}${walletUrl === null ? '' : ` --wallet-url ${walletUrl}`}
 
 Settling on ${walletUrl === null ? 'the built-in wallet' : `the wallet at ${walletUrl}`}, ${rail} rail. The admin key ${key}. Ctrl-C stops it.
 `

@@ -7,17 +7,24 @@ import { configOf } from '../config.ts'
 import { CommandError, EXIT, type ExitStatus } from '../exit-status.ts'
 import type { CommonOptions } from '../main.ts'
 
+export interface VerifyCommandOptions extends CommonOptions {
+  readonly walletUrl?: string
+}
+
 const UNDEFINED_TABLE = '42P01'
 
 /** `legwork verify`: also while a server runs on the same data folder. */
-export async function verifyCommand(options: CommonOptions): Promise<ExitStatus> {
+export async function verifyCommand(options: VerifyCommandOptions): Promise<ExitStatus> {
   const config = configOf(options)
   const opened = await openExistingDatabase(config, createLogger('warn'))
   if (opened === null) throw new CommandError(EXIT.notFound, `there is no database in ${config.dataDir}`)
   try {
-    const report = await verifyBooks(opened.database, { deadLettersEnabled: config.settlement.deadLetterQueueEnabled })
+    const report = await verifyBooks(opened.database, {
+      deadLettersEnabled: config.settlement.deadLetterQueueEnabled,
+      isWalletElsewhere: config.wallet.url !== null,
+    })
     process.stdout.write(options.json === true ? jsonOf(report) : renderReport(report))
-    return report.breaks === 0 && report.conserved ? EXIT.done : EXIT.failed
+    return report.breaks === 0 && report.conserved !== false ? EXIT.done : EXIT.failed
   } catch (error) {
     if (codeOf(error) !== UNDEFINED_TABLE) throw error
     throw new CommandError(EXIT.notFound, 'the database holds no tables of Legwork: there is nothing to verify')
