@@ -23,6 +23,7 @@ import type { OrderStore } from './store/order-store.ts'
 import { createOperatorStore } from './store/pg-operator-store.ts'
 import { createOrderStore } from './store/pg-order-store.ts'
 import { createStore } from './store/pg-store.ts'
+import { settleOn } from './store/settlement-wallet.ts'
 import type { Store } from './store/store.ts'
 import type { BookedWallet, Wallet } from './wallet/wallet.ts'
 import { createWalletLink, type WalletLink } from './wallet-link.ts'
@@ -130,6 +131,7 @@ export async function prepareSettlement(options: SettlementOptions): Promise<Pre
   await migrate(database, 'store')
   await migrate(database, 'ledger')
   await migrate(database, 'access')
+  await settleOn(database, config.wallet.url !== null)
   const configured = { assets: config.assets, markets: config.markets }
   const instruments = await openInstruments(database, configured, ({ code, scale }, stored) => {
     const places = { currency: code, scale, stored_scale: stored.scale }

@@ -40,6 +40,23 @@ test('serve needs a wallet elsewhere, worker a database of its own', async () =>
   expect(worker).toMatchObject({ status: 2, stdout: '', stderr: expect.stringContaining('give --database-url') })
 })
 
+test('what is in work on a wallet service is not gone on with on the built-in wallet', async () => {
+  const wallet = await shop.wallet(['--memory'])
+  const on = (url: string) => ['--data-dir', shop.path('data'), '--wallet-url', url]
+  const server = await shop.serverOf('serve', on(wallet.url), { env: TOKEN })
+  expect((await server.post('/v1/admin/settlement/pause', {})).status).toBe(200)
+  const [buyer, seller, id] = [randomUUID(), randomUUID(), randomUUID()]
+  const trade = { id, symbol: 'BTC/USDT', buyer_user_id: buyer, seller_user_id: seller, price: '1', quantity: '1' }
+  expect((await server.post('/v1/trades', { trades: [trade] })).status).toBe(202)
+  server.signal('SIGTERM')
+  await server.ended
+  const up = await shop.run(['up', '--port', '0', '--data-dir', shop.path('data')])
+  expect(up).toMatchObject({ status: 4, stdout: '', stderr: expect.stringContaining('name it (--wallet-url') })
+  const again = await shop.serverOf('serve', on(wallet.url), { env: TOKEN })
+  again.signal('SIGTERM')
+  expect((await again.ended).status).toBe(0)
+})
+
 test('serve waits for its wallet, says what is lacking, settles on it, and offers no wallet of its own', async () => {
   const [port, walletPort] = [await freePort(), await freePort()]
   const url = `http://127.0.0.1:${port}`
