@@ -251,12 +251,12 @@ describe('F-2 what is undone when a leg is refused, and in what order', () => {
     expect(callsOf(rig)).toEqual([...forward, ...undone])
   })
 
-  test('S-3 each undo is logged with its result, newest first, and the failure with its rollback', async () => {
+  test('S-3, W-3 each undo is logged with its result, newest first, and the failure with its rollback', async () => {
     const rig = createRig({ level: 'reversals', faults: faultAt('seller-debit', REFUSED) })
     const trade = await settled(rig)
     const said = rig.lines.map(({ level, msg, leg, rollback }) => ({ level, msg, leg, rollback }))
     expect(said).toEqual([
-      { level: 'WARN', msg: 'as the script says', leg: 'seller-debit', rollback: undefined },
+      { level: 'WARN', msg: 'balance mismatch: as the script says', leg: 'seller-debit', rollback: undefined },
       { level: 'WARN', msg: 'settlement turns back', leg: undefined, rollback: 'running' },
       { level: 'INFO', msg: 'leg undone', leg: 'buyer-credit', rollback: undefined },
       { level: 'INFO', msg: 'leg undone', leg: 'buyer-debit', rollback: undefined },

@@ -251,10 +251,11 @@ function logChange(work: Work, before: Settlement, after: Settlement, { log }: S
     if (was === undefined || was === step || before.epoch !== after.epoch) continue
     const leg = work.plan.steps[index]
     if (step.lastError !== null && step.lastError !== was.lastError && !isSameWait(before, after, index)) {
-      log.warn(
-        { trade_id: trade.id, leg, attempt: step.attempts, state: step.state, code: step.lastError.code },
-        step.lastError.detail,
-      )
+      const { code, detail } = step.lastError
+      // Who sold what he has not: with order holds it can't happen (W-3).
+      const isMismatch = leg === 'seller-debit' && code === 'INSUFFICIENT_BALANCE'
+      const said = { trade_id: trade.id, leg, attempt: step.attempts, state: step.state, code }
+      log.warn(said, isMismatch ? `balance mismatch: ${detail}` : detail)
     }
     if (step.state === 'reversed' && was.state !== 'reversed') log.info({ trade_id: trade.id, leg }, 'leg undone')
   }
