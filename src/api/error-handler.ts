@@ -12,7 +12,11 @@ export function errorHandler(
 ): (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> {
   return async (error, request, reply) => {
     const problem = isUnavailable(error) && isAwaited(request) ? LATE : requestProblem(error)
-    if (problem !== null) return refuse(reply, problem)
+    if (problem !== null) {
+      // The framework would close the connection: with some of the body unread, what is said would be lost with it.
+      if (problem.code === 'TOO_LARGE') void reply.removeHeader('connection')
+      return refuse(reply, problem)
+    }
     const { method, routeOptions, log } = request
     return refuse(reply, await failureOf(error, { method, route: routeOptions.url }, { log, notReady }))
   }

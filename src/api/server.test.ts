@@ -301,6 +301,19 @@ function send(port: number, agent: Agent, path: string, body: string | null): Pr
   })
 }
 
+test('a body that is too large is 413, which whoever sends it gets to read', async () => {
+  const { app } = build()
+  const port = await listen(app)
+  const agent = new Agent({ keepAlive: true })
+  for (const megabytes of [5, 20]) {
+    const answer = await send(port, agent, '/v1/trades', `"${'x'.repeat(megabytes * 2 ** 20)}"`)
+    answer.resume()
+    expect(answer.statusCode).toBe(413)
+  }
+  agent.destroy()
+  await app.close()
+}, 10_000)
+
 test('a body that does not come whole in time is 408, and nothing is said to be away', async () => {
   const { app } = build({}, { timeoutMs: 50 })
   const port = await listen(app)
