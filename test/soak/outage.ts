@@ -79,7 +79,7 @@ export async function outage(shop: Workshop, options: OutageOptions): Promise<Ou
     const { seen } = await audit(server, down.wallet, trades)
     assert.equal(settled, trades.length)
     assert.ok(seen.every(trade => trade.settlement_status === 'SETTLED'))
-    const meanwhile = samples.filter(({ atMs }) => atMs > down.fromMs + OPENS_MS && atMs < down.untilMs)
+    const meanwhile = samples.filter(({ atMs }) => atMs > down.fromMs + OPENS_MS && atMs < down.backMs)
     assert.ok(meanwhile.length > 0)
     assert.ok(
       meanwhile.every(({ status }) => status.wallet.circuit !== 'closed'),
@@ -115,6 +115,9 @@ const OPENS_MS = 500
 
 interface Down {
   readonly fromMs: number
+  /** When it began to come back. */
+  readonly backMs: number
+  /** From when on it is there. */
   readonly untilMs: number
   /** The wallet after its return. */
   readonly wallet: RigWallet
@@ -126,7 +129,8 @@ async function closePort(wallet: RigWallet, downMs: number): Promise<Down> {
   await until('the port is closed', async () => !(await isUp()))
   const fromMs = Date.now()
   await until('the port is open again', isUp, downMs + 5000)
-  return { fromMs, untilMs: Date.now(), wallet }
+  const untilMs = Date.now()
+  return { fromMs, backMs: untilMs, untilMs, wallet }
 }
 
 async function killed(shop: Workshop, wallet: RigWallet, args: readonly string[], downMs: number): Promise<Down> {
@@ -135,8 +139,9 @@ async function killed(shop: Workshop, wallet: RigWallet, args: readonly string[]
   await wallet.ended
   const fromMs = Date.now()
   await delay(downMs)
+  const backMs = Date.now()
   const again = await openDurableWallet(shop, wallet.level, [...args, '--port', port])
-  return { fromMs, untilMs: Date.now(), wallet: again }
+  return { fromMs, backMs, untilMs: Date.now(), wallet: again }
 }
 
 interface OwnDatabase {
@@ -163,8 +168,9 @@ async function withoutDatabase(wallet: RigWallet, database: OwnDatabase, downMs:
   await database.stop()
   const fromMs = Date.now()
   await delay(downMs)
+  const backMs = Date.now()
   await database.start()
-  return { fromMs, untilMs: Date.now(), wallet }
+  return { fromMs, backMs, untilMs: Date.now(), wallet }
 }
 
 interface Load {
