@@ -110,7 +110,7 @@ async function rig(handle: (request: RawRequest) => void, change: Partial<HttpWa
     url: server.url,
     token: 'the-secret-token',
     instruments: { assets: ASSETS },
-    timeoutMs: 300,
+    timeoutMs: 1000,
     clock: systemClock(),
     log: capture(lines),
     ...change,
@@ -197,7 +197,7 @@ describe('what is asked', () => {
   })
 
   test('holds share connections, and each gets its own answer', async () => {
-    const { server, wallet } = await rig(holding)
+    const { server, wallet } = await rig(holding, { timeoutMs: 10_000 })
     await wallet.capabilities()
     const holds = Array.from({ length: 500 }, (_, at) => {
       return { key: `hold ${at}`, userId: BUYER, currency: 'USDT', amount: BigInt(at + 1) }
