@@ -4,6 +4,7 @@ import { DataFolderInUseError, PostgresStartError } from '../postgres/supervisor
 import { DatabaseUnreachableError } from '../reach-database.ts'
 import { FundingError, ReplayConflictError } from '../replay/replay.ts'
 import { TradeFileError, type TradeFileErrorCode } from '../replay/trade-file.ts'
+import { OpenOrdersError } from '../store/instruments.ts'
 import { OtherWalletError } from '../store/settlement-wallet.ts'
 import { CommandError, EXIT, type ExitStatus } from './exit-status.ts'
 
@@ -31,7 +32,9 @@ export function describeFailure(error: unknown): Failure {
   if (error instanceof ConfigError) {
     return { status: EXIT.configuration, message: `the configuration can't be used\n${error.message}` }
   }
-  if (error instanceof OtherWalletError) return { status: EXIT.configuration, message: error.message }
+  if (error instanceof OtherWalletError || error instanceof OpenOrdersError) {
+    return { status: EXIT.configuration, message: error.message }
+  }
   if (error instanceof DataFolderInUseError) return { status: EXIT.conflict, message: error.message }
   if (error instanceof PostgresStartError) {
     return { status: EXIT.unreachable, message: `${error.message}\n${error.hint}` }

@@ -3,6 +3,16 @@ import type { Asset, Market } from '../core/market.ts'
 import type { Rounding } from '../core/money.ts'
 import { type Connection, type Database, transaction } from '../db.ts'
 
+/** What open orders hold follows from the fees and the rounding they were placed under. */
+export class OpenOrdersError extends Error {
+  constructor(symbol: string) {
+    super(
+      `market ${symbol} has open orders, placed under other fees or another rounding: what they hold is made for those. ` +
+        'Configure those that it had, and cancel the orders before they change',
+    )
+  }
+}
+
 /** Assets and markets of the configuration and the database together; `add` keeps new ones and puts them in force. */
 export interface InstrumentStore extends Instruments {
   /** Only while nothing is in work: an asset's scale may grow, and amounts in hand are in units of the one before. */
@@ -16,7 +26,7 @@ export interface InstrumentStore extends Instruments {
 
 /**
  * What is configured wins over what is stored, except that an asset's scale never shrinks below what amounts already
- * taken were read at; markets that only the database knows (a replay made them) stay in force.
+ * taken were read at; markets that only the database knows (a replay made them) stay in force. Throws `OpenOrdersError`.
  */
 export async function openInstruments(
   database: Database,
@@ -104,6 +114,15 @@ async function upsertAssets(connection: Connection, assets: readonly Asset[]): P
 
 async function upsertMarkets(connection: Connection, markets: readonly Market[]): Promise<void> {
   for (const market of [...markets].sort((a, b) => (a.symbol < b.symbol ? -1 : 1))) {
+    const { rowCount } = await connection.query(
+      `
+      select from markets m
+      where symbol = $1
+        and (maker_fee, taker_fee, rounding) is distinct from ($2::numeric, $3::numeric, $4::text)
+        and exists (select from orders o where o.symbol = m.symbol and o.is_open)`,
+      [market.symbol, market.makerFee, market.takerFee, market.rounding],
+    )
+    if (rowCount !== 0) throw new OpenOrdersError(market.symbol)
     await connection.query(
       `
       insert into markets (symbol, base, quote, tick_size, lot_size, min_notional, maker_fee, taker_fee, rounding)

@@ -1,13 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Market } from '../../src/core/market.ts'
 import type { Database } from '../../src/db.ts'
 import { DeskUnavailableError } from '../../src/orders/desk.ts'
+import { OpenOrdersError, openInstruments } from '../../src/store/instruments.ts'
 import type { DeskBatch, OrderStore } from '../../src/store/order-store.ts'
 import { verifyBooks } from '../../src/verify/verify.ts'
 import type { BookedWallet, Hold } from '../../src/wallet/wallet.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { type Exchange, type ExchangeOptions, openExchange, purchase, sale, units } from '../support/exchange.ts'
 import { until } from '../support/process.ts'
-import { BUYER, SELLER } from '../support/trades.ts'
+import { BTC_USDT, BUYER, SELLER } from '../support/trades.ts'
 
 let db: TestDatabase
 let database: Database
@@ -378,6 +380,21 @@ test('what moved under the key of a hold is somebody else’s, and not taken bac
   expect(await exchange.place(purchase())).toMatchObject({ refusal: { code: 'UNAVAILABLE' } })
   await exchange.close()
   expect(reversed).toEqual([])
+})
+
+test('fees and rounding stay as they are while orders rest, whose holds are made for them', async () => {
+  const { desk, placed } = await funded()
+  const { order } = await placed(purchase())
+  const assets = [BTC_USDT.base, BTC_USDT.quote]
+  const start = (change: Partial<Market>) =>
+    openInstruments(database, { assets, markets: [{ ...BTC_USDT, ...change }] })
+  for (const change of [{ takerFee: '0.002' }, { makerFee: '0' }, { rounding: 'down' }] as const) {
+    await expect(start(change)).rejects.toThrow(OpenOrdersError)
+  }
+  await start({ takerFee: '0.0010', minNotional: '1' })
+  await desk.cancel(order.id, null)
+  await start({ takerFee: '0.002' })
+  await start({})
 })
 
 test('a market that is halted takes no orders, and lets them be cancelled', async () => {
