@@ -298,6 +298,7 @@ describe('S-6 the switch and the status', () => {
       owed_fees: [],
       paused: false,
       wallet: { url: null, level: 'settlements', circuit: 'closed' },
+      orders: { has_books: true, refused_for_funds: 0 },
       per_second: { settled: expect.any(Number), failed: expect.any(Number) },
       latency_ms: { p50: expect.any(Number), p99: expect.any(Number) },
     })

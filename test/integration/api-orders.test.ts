@@ -212,6 +212,8 @@ describe('an order that is refused', () => {
     expect(sold.body).toMatchObject({ currency: 'BTC', available: '100', required: '100.5' })
     const nobody = await place(purchase({ user_id: randomUUID() }))
     expect(nobody.body).toMatchObject({ currency: 'USDT', available: '0', required: '25025' })
+    const { body } = await api.get('/v1/admin/status')
+    expect(body.orders).toEqual({ has_books: true, refused_for_funds: 3 })
   })
 
   test('since it is post-only and would trade at once', async () => {

@@ -184,6 +184,10 @@ export const StatusView = Type.Object({
     level: Type.Enum(['basic', 'reversals', 'batch', 'settlements']),
     circuit: Type.Enum(['closed', 'open', 'half_open']),
   }),
+  orders: Type.Object({
+    has_books: Type.Boolean({ description: 'False: another process takes the orders.' }),
+    refused_for_funds: Type.Integer({ description: 'Since the process was started.' }),
+  }),
   per_second: Type.Object({ settled: Type.Number(), failed: Type.Number() }),
   latency_ms: Type.Object({ p50: orNull(Type.Number()), p99: orNull(Type.Number()) }),
 })

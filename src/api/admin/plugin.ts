@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts'
 import type { Instruments } from '../../core/instruments.ts'
+import type { OrderDesk } from '../../orders/desk.ts'
 import type { OperatorStore } from '../../store/operator-store.ts'
 import type { WalletLevel } from '../../wallet/wallet.ts'
 import type { DeadLetterDesk } from '../../worker/dead-letter-desk.ts'
@@ -22,6 +23,7 @@ export interface AdminServices {
   readonly desk: DeadLetterDesk
   readonly pool: Pick<WorkerPool, 'status'>
   readonly monitor: Pick<Monitor, 'figures'>
+  readonly orders: Pick<OrderDesk, 'isLeading' | 'refusedForFunds'>
   /** May grow while the server runs. */
   readonly instruments: Instruments
   readonly clock: Clock

@@ -31,6 +31,11 @@ function textOf(status: StatusView): string {
       ['queue', `${many(queue.depth)} of ${many(queue.capacity)}, ${many(status.in_flight)} in flight`],
       ['workers', `${workers.busy} of ${workers.total} busy (${Math.round(workers.utilization * 100)} %)`],
       ['wallet', `${wallet.url ?? 'built-in'}, level ${wallet.level}, circuit ${wallet.circuit}`],
+      [
+        'orders',
+        `${status.orders.has_books ? 'taken here' : 'taken by another process'}, ` +
+          `${many(status.orders.refused_for_funds)} refused for want of funds since the start`,
+      ],
       ['lately', `${rates.settled} settled and ${rates.failed} failed a second`],
       [
         'latency',

@@ -3,7 +3,7 @@ import { PROBLEM_ANSWERS } from '../../contract.ts'
 import { StatusView } from '../contract.ts'
 import type { AdminServices } from '../plugin.ts'
 
-/** `GET /v1/admin/status`: queue, workers, rates and latency of this process; everything else of the whole database. */
+/** `GET /v1/admin/status`: queue, workers, orders, rates and latency of this process; everything else of the whole database. */
 export function statusShowRoute(app: App, services: AdminServices): void {
   const schema = {
     tags: ['operation'],
@@ -13,7 +13,7 @@ export function statusShowRoute(app: App, services: AdminServices): void {
   app.get('/v1/admin/status', { schema, config: { role: 'viewer' } }, async () => await statusOf(services))
 }
 
-async function statusOf({ operators, pool, monitor, walletStatus, clock }: AdminServices): Promise<StatusView> {
+async function statusOf({ operators, pool, monitor, orders, walletStatus, clock }: AdminServices): Promise<StatusView> {
   const kept = await operators.status()
   const { queueDepth, queueCapacity, workersBusy, workersTotal, inFlight } = pool.status()
   const { perSecond, latencyMs } = monitor.figures()
@@ -32,6 +32,7 @@ async function statusOf({ operators, pool, monitor, walletStatus, clock }: Admin
     owed_fees: [...kept.owedFees],
     paused: kept.isPaused,
     wallet: { ...walletStatus() },
+    orders: { has_books: orders.isLeading(), refused_for_funds: orders.refusedForFunds() },
     per_second: perSecond,
     latency_ms: latencyMs,
   }
