@@ -443,6 +443,29 @@ describe('calls that travel together', () => {
     expect(calls().length - before).toBe(3)
   })
 
+  test('what was too large once is tried again after a while', async () => {
+    let most = 3
+    const { wallet, calls } = await rig(
+      request => {
+        if (request.path === '/v1/batch' && JSON.parse(request.body).operations.length > most) {
+          request.socket.write(answerText(413, '<html>'))
+        } else wellBehaved()(request)
+      },
+      { timeoutMs: 10_000 },
+    )
+    await wallet.capabilities()
+    const many = async (count: number): Promise<number> => {
+      const before = calls().length
+      const outcomes = await Promise.all(Array.from({ length: count }, () => wallet.apply(operation())))
+      expect(outcomes.map(said)).toEqual(Array(count).fill('applied'))
+      return calls().length - before
+    }
+    expect(await many(20)).toBeGreaterThan(7)
+    most = 1000
+    for (let round = 0; round < 6; round++) await many(400)
+    expect(await many(20)).toBeLessThan(4)
+  })
+
   test('one that spoils every call it is in is refused alone, and nothing else with it', async () => {
     const spoilt = operation({ key: 'spoilt' })
     const { wallet } = await rig(request => {

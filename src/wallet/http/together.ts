@@ -19,10 +19,14 @@ export interface TogetherOptions<Item> {
 const LANES = 8
 /** Beyond so many calls a request of its own costs next to nothing. */
 const SHARED_OUT = 128
+/** Requests of the size they are cut to that the wallet takes, before a larger one is tried. */
+const TAKEN_BEFORE_MORE = 32
 
 export function createTogether<Item>(options: TogetherOptions<Item>): (item: Item) => Promise<Outcome> {
   /** What a request is cut to: less than the wallet's limit where it has taken less. */
   let most = options.max
+  /** Of requests of that size, since it was last changed. */
+  let taken = 0
 
   async function performAll(items: readonly Item[]): Promise<readonly Outcome[]> {
     const parts = partsOf(items)
@@ -53,12 +57,25 @@ export function createTogether<Item>(options: TogetherOptions<Item>): (item: Ite
 
   async function performPart(items: readonly Item[]): Promise<readonly Outcome[]> {
     const readings = await options.perform(items)
-    if (typeof readings !== 'string') return readings.map(({ outcome }) => outcome)
-    if (readings === 'too_large') most = Math.max(1, Math.min(most, Math.floor(items.length / 2)))
+    if (typeof readings !== 'string') {
+      if (items.length === most) fits()
+      return readings.map(({ outcome }) => outcome)
+    }
+    if (readings === 'too_large') {
+      most = Math.max(1, Math.min(most, Math.floor(items.length / 2)))
+      taken = 0
+    }
     const [only] = items
     if (items.length === 1 && only !== undefined) return [await options.performAlone(only)]
     const half = Math.ceil(items.length / 2)
     return [...(await performPart(items.slice(0, half))), ...(await performPart(items.slice(half)))]
+  }
+
+  /** What was too large may have been so for what was in it, or for a proxy that is gone. */
+  function fits(): void {
+    if (most === options.max || ++taken < TAKEN_BEFORE_MORE) return
+    most = Math.min(options.max, most * 2)
+    taken = 0
   }
 
   const line = createBatcher(performAll, options.max, { count: LANES, least: Math.min(options.max, SHARED_OUT) })
