@@ -2,7 +2,7 @@
  * The order desk: it takes orders for all markets, sets aside what they can cost, matches them and stores what came of it,
  * a batch at a time, before it answers. One process at a time has the books; the others stand by.
  *
- * An order passes through: the market's rules; its client order id; its funds (each order by itself, side by side); then, one
+ * An order passes through: its client order id; the market's rules; its funds (each order by itself, side by side); then, one
  * after the other, the book. What the commands of a moment have changed is one transaction: orders, trades with the lease
  * under which this process settles them, books, holds. Where that fails nobody knows whether it was taken: all that is in
  * memory is thrown away, and the books are read anew.

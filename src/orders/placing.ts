@@ -1,4 +1,4 @@
-/** From an order as a client sends it to the book: the market's rules, its client order id, its funds, its turn. */
+/** From an order as a client sends it to the book: its client order id, the market's rules, its funds, its turn. */
 import { createBatcher } from '../batcher.ts'
 import type { LegOrder } from '../core/legs.ts'
 import { isSameOrder, type Order, type OrderTerms } from '../core/order.ts'
@@ -149,7 +149,7 @@ export function createPlacing(options: PlacingOptions): Placing {
   async function lookUp(orders: readonly NewOrder[]): Promise<readonly (Order | null)[]> {
     const pairs = orders.map(({ userId, clientOrderId }) => ({ userId, clientOrderId: clientOrderId ?? '' }))
     const found = new Map<string, Order>()
-    for (const order of await store.byClientOrderIds(pairs)) found.set(`${order.userId} ${order.clientOrderId}`, order)
+    for (const order of await store.byClientOrderIds(pairs)) found.set(keyOf(order) ?? '', order)
     return orders.map(order => found.get(keyOf(order) ?? '') ?? null)
   }
 
@@ -245,7 +245,7 @@ export function createPlacing(options: PlacingOptions): Placing {
   return { place, refusedForFunds: () => refusedForFunds }
 }
 
-function keyOf({ userId, clientOrderId }: NewOrder): string | null {
+function keyOf({ userId, clientOrderId }: Pick<NewOrder, 'userId' | 'clientOrderId'>): string | null {
   return clientOrderId === null ? null : `${userId} ${clientOrderId}`
 }
 
